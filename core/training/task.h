@@ -1,0 +1,85 @@
+// What is trained: where batches come from, what their loss is, how progress is judged.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/common/sequence_layout.h"
+
+namespace strandwave {
+
+// The data of one micro-batch. Task::batch makes it in host memory; the Trainer pins and moves it.
+struct Batch {
+  std::map<std::string, torch::Tensor> tensors;  // for instance "tokens" (batch, length), "weights"
+  std::optional<SequenceLayout> layout;          // packed sequences
+  // Sum of the weights of the loss terms: 1 per predicted position unless positions are weighted.
+  // The gradient of a step is that of (sum of losses) / (sum of weights over its micro-batches), so
+  // that accumulation never changes what a position counts. Not negative; 0 adds nothing.
+  double weight = 0;
+  int64_t tokens = 0;  // positions read, for the rate that the log reports
+
+  const torch::Tensor& at(const std::string& name) const { return tensors.at(name); }
+  // The same batch on `device`. From pinned memory the copies do not block the host.
+  Batch to(torch::Device device) const;
+  // The same batch in page-locked memory.
+  Batch pinned() const;
+};
+
+// One result of an evaluation.
+struct Metric {
+  std::string name;  // for instance "bits_per_base"; log and TensorBoard show it as given
+  double value = 0;
+  bool higher_is_better = false;  // counts for the first metric of an evaluation only
+};
+
+// Implementations hold the model they train. The Trainer calls batch() on one background thread and
+// everything else on the thread of Trainer::run(); batch() must not touch what the others change.
+class Task {
+ public:
+  virtual ~Task() = default;
+
+  // Host part of micro-batch `micro_batch` of optimizer step `step` (both from 0): a pure function
+  // of the two, of the seed and of the data, so that a resumed run sees exactly what an unbroken
+  // one sees. A warm-up of the sequence length is a function of `step` as well (length_at_step,
+  // core/training/schedule.h). What it throws ends the run.
+  virtual Batch batch(int64_t step, int64_t micro_batch) const = 0;
+
+  // sum_i weight_i * loss_i in nats over the batch, on the batch's device: a scalar (fp32) with its
+  // graph. The Trainer divides by the weights of the whole step and runs backward. Must not
+  // synchronise with the device.
+  virtual torch::Tensor loss(const Batch& batch) = 0;
+
+  // Measures the model as it is now (gradients are off). The first metric decides which checkpoint
+  // is the best one; none at all means that this task has nothing to measure. A long evaluation
+  // calls throw_if_interrupted() (core/base/signals.h) between its batches.
+  virtual std::vector<Metric> evaluate() = 0;
+
+  // One line for the log's header: "next base, 3 contigs, 63 Mb, windows of 8192".
+  virtual std::string description() const = 0;
+
+  // The settings that a resumed run must agree with (data with sizes or hashes, objective, batch
+  // size): saved as "task" in the run's config.json and compared key by key.
+  virtual nlohmann::json config() const = 0;
+
+  // What else must survive a stop, beyond the step; saved in every checkpoint's state.json.
+  virtual nlohmann::json state() const { return nlohmann::json::object(); }
+  virtual void restore(const nlohmann::json& /*state*/) {}
+
+  // The noun of the progress line: "1.3 M bases/s", "1.87 bits/base".
+  virtual std::string token_name() const { return "token"; }
+
+  // Ends the message of an out-of-memory error: which settings to lower.
+  virtual std::string memory_advice() const {
+    return "lower the batch size or the sequence length (raise accumulation to keep the tokens of "
+           "a "
+           "step), or turn recomputation on";
+  }
+};
+
+}  // namespace strandwave
