@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Runs the commands that the documentation shows.
+
+Every shell block of README.md, CONTRIBUTING.md, docs/ and pipelines/ says what it is:
+
+    ```sh run       runs in a folder with the files of sample_data.py, block after block of a page
+    ```sh shown     costs too much, or needs a GPU or a network: only scripts and options are checked
+
+A page makes its commands cheap for the test with comments that replace or add options:
+
+    <!-- test: dna pretrain --steps 4 --window 64 -->
+"""
+import importlib.machinery
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import sample_data
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("STRANDWAVE_PROGRAM", str(ROOT / "build/release/bin/strandwave"))
+FENCE = re.compile(r"^\s*```(.*)$")
+OVERRIDE = re.compile(r"<!-- test: (.+?) -->")
+SHELLS = ("sh", "bash", "shell", "console")
+
+WRAPPER = '''#!{python}
+import json, os, sys
+words = sys.argv[1:]
+for override in json.loads(os.environ["STRANDWAVE_DOCS_OVERRIDES"]):
+    verb = [w for i, w in enumerate(override) if all(not x.startswith("-") for x in override[:i + 1])]
+    if words[:len(verb)] != verb:
+        continue
+    options = override[len(verb):]
+    # Which options are replaced, and whether a value follows them.
+    names = {{w: i + 1 < len(options) and not options[i + 1].startswith("-")
+             for i, w in enumerate(options) if w.startswith("-")}}
+    kept, skip = [], False
+    for i, word in enumerate(words):
+        if skip:
+            skip = False
+        elif word.split("=")[0] in names:
+            skip = "=" not in word and names[word]
+        else:
+            kept.append(word)
+    words = kept + options
+os.execv({program!r}, [{program!r}, *words])
+'''
+
+
+def pages():
+    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
+             *sorted((ROOT / "pipelines").rglob("*.md"))]
+    return [page for page in found if page.exists()]
+
+
+def blocks_of(text):
+    """(line number, info string, block) of every fenced block."""
+    blocks, info, start, lines = [], None, 0, []
+    for number, line in enumerate(text.splitlines(), 1):
+        fence = FENCE.match(line)
+        if fence and info is None:
+            info, start, lines = fence.group(1).strip(), number, []
+        elif fence:
+            blocks.append((start, info, "\n".join(lines)))
+            info = None
+        else:
+            lines.append(line)
+    return blocks
+
+
+def commands_of(block):
+    """Commands of a block as word lists: continued lines joined, comments and prompts left out."""
+    for line in block.replace("\\\n", " ").splitlines():
+        line = line.strip()
+        if line and not line.startswith("#"):
+            for part in re.split(r"\s(?:\||&&|;)\s", line):
+                yield shlex.split(part, comments=True)
+
+
+def load_reference():
+    loader = importlib.machinery.SourceFileLoader("command_reference", str(ROOT / "scripts/command-reference"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def command_options():
+    """{"dna pretrain": {"--steps", ...}} of the built program."""
+    reference = load_reference()
+    return {" ".join(words): reference.option_names(sections)
+            for words, _, sections in reference.command_tree(PROGRAM)}
+
+
+def problem_of_command(words, known):
+    """What is wrong with a command that is only shown, or None."""
+    while words and re.match(r"^[A-Za-z_]\w*=", words[0]):
+        words = words[1:]
+    if not words:
+        return None
+    name = words[0].removeprefix("./")
+    if name.startswith("scripts/"):
+        script = ROOT / name
+        if not os.access(script, os.X_OK):
+            return f"{name} does not exist"
+        head = script.read_text(encoding="utf-8")[:4000]
+        missing = [w for w in words[1:] if w.startswith("--") and w.split("=")[0] not in head]
+        return f"{name} does not know {missing}" if missing else None
+    if name.split("/")[-1] == "strandwave":
+        verb = " ".join(words[1:3]) if " ".join(words[1:3]) in known else words[1] if len(words) > 1 else ""
+        if verb not in known:
+            return f"there is no command '{' '.join(words[:3])}'"
+        missing = [w for w in words if re.match(r"^--?[A-Za-z@]", w) and w.split("=")[0] not in known[verb]]
+        return f"strandwave {verb} does not know {missing}" if missing else None
+    return None
+
+
+class DocsCommands(unittest.TestCase):
+    def test_every_block_is_marked(self):
+        unmarked = [f"{page.relative_to(ROOT)}:{line}: ```{info}" for page in pages()
+                    for line, info, _ in blocks_of(page.read_text(encoding="utf-8"))
+                    if info.split(" ")[0] in SHELLS and info not in ("sh run", "sh shown")]
+        self.assertEqual([], unmarked, "write ```sh run or ```sh shown")
+
+    def test_shown_commands_exist(self):
+        known = command_options()
+        problems = []
+        for page in pages():
+            for line, info, block in blocks_of(page.read_text(encoding="utf-8")):
+                if info in ("sh run", "sh shown"):
+                    found = [problem_of_command(words, known) for words in commands_of(block)]
+                    problems += [f"{page.relative_to(ROOT)}:{line}: {text}" for text in found if text]
+        self.assertEqual([], problems, "\n".join(problems))
+
+    def test_commands_run(self):
+        for page in pages():
+            text = page.read_text(encoding="utf-8")
+            blocks = [(line, block) for line, info, block in blocks_of(text) if info == "sh run"]
+            if blocks:
+                with self.subTest(page=str(page.relative_to(ROOT))), tempfile.TemporaryDirectory() as folder:
+                    self.run_page(page, text, blocks, pathlib.Path(folder))
+
+    def run_page(self, page, text, blocks, folder):
+        work, tools = folder / "work", folder / "bin"
+        work.mkdir()
+        tools.mkdir()
+        sample_data.write_samples(work)
+        wrapper = tools / "strandwave"
+        wrapper.write_text(WRAPPER.format(python=sys.executable, program=PROGRAM))
+        wrapper.chmod(0o755)
+        environment = dict(os.environ, PATH=f"{tools}:{os.environ['PATH']}", STRANDWAVE_CACHE=str(folder / "cache"),
+                           STRANDWAVE_DOCS_OVERRIDES=json.dumps([shlex.split(o) for o in OVERRIDE.findall(text)]))
+        for line, block in blocks:
+            result = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=work, env=environment,
+                                    capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+            self.assertEqual(0, result.returncode,
+                             f"{page.relative_to(ROOT)}:{line}\n{block}\n{result.stdout}\n{result.stderr}")
+
+
+class Parsing(unittest.TestCase):
+    def test_blocks_and_commands(self):
+        text = "a\n```sh run\nstrandwave dna classify --model run \\\n  reads.fa | head -2  # shows\n```\n"
+        (line, info, block), = blocks_of(text)
+        self.assertEqual((2, "sh run"), (line, info))
+        self.assertEqual([["strandwave", "dna", "classify", "--model", "run", "reads.fa"], ["head", "-2"]],
+                         list(commands_of(block)))
+
+    def test_problems(self):
+        known = {"": set(), "dna": set(), "dna classify": {"--model"}, "doctor": {"--json"}}
+        self.assertIsNone(problem_of_command(["strandwave", "dna", "classify", "--model", "x"], known))
+        self.assertIn("--modle", problem_of_command(["strandwave", "dna", "classify", "--modle", "x"], known))
+        self.assertIn("no command", problem_of_command(["strandwave", "rna", "classify"], known))
+        self.assertIsNone(problem_of_command(["A=1", "strandwave", "doctor", "--json"], known))
+        self.assertIn("does not exist", problem_of_command(["scripts/nothing"], known))
+        self.assertIn("--nothing", problem_of_command(["scripts/setup", "--nothing"], known))
+
+
+if __name__ == "__main__":
+    unittest.main()
