@@ -1,1 +1,3 @@
-int main() { return 0; }
+#include "apps/program.h"
+
+int main(int argc, char** argv) { return strandwave::apps::run_program(argc, argv); }

@@ -1,0 +1,14 @@
+#include "apps/bench.h"
+
+#include "apps/commands.h"
+
+namespace strandwave::apps {
+
+void add_bench(CLI::App& program) {
+  CLI::App* bench = program.add_subcommand("bench", "Measure operators and training steps");
+  bench->require_subcommand(1);
+  add_bench_train(*bench);
+  add_bench_operators(*bench);
+}
+
+}  // namespace strandwave::apps

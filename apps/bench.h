@@ -1,0 +1,11 @@
+// The two kinds of benchmark.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace strandwave::apps {
+
+void add_bench_train(CLI::App& bench);
+void add_bench_operators(CLI::App& bench);
+
+}  // namespace strandwave::apps

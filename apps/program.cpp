@@ -1,0 +1,85 @@
+#include "apps/program.h"
+
+#include <c10/util/Exception.h>
+
+#include <iostream>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "apps/commands.h"
+#include "apps/options.h"
+#include "apps/version.h"
+#include "core/base/error.h"
+
+namespace strandwave::apps {
+namespace {
+
+int exit_code(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kUsage: return 2;
+    case ErrorKind::kInterrupted: return 75;
+    case ErrorKind::kInput:
+    case ErrorKind::kRuntime: return 1;
+  }
+  return 1;
+}
+
+int fail(const std::string& message, int code) {
+  std::cerr << "[E] strandwave: " << message << '\n';
+  return code;
+}
+
+void add_commands(CLI::App& program) {
+  program.require_subcommand(1);
+  program.set_version_flag("--version", std::string("strandwave " STRANDWAVE_VERSION " (LibTorch " STRANDWAVE_TORCH_VERSION ")"));
+  CLI::App* dna = program.add_subcommand("dna", "Genomes and reads: pretrain, finetune, classify, evaluate");
+  dna->require_subcommand(1);
+  add_dna_pretrain(*dna);
+  add_dna_finetune(*dna);
+  add_dna_classify(*dna);
+  add_dna_evaluate(*dna);
+  add_model(program);
+  add_bench(program);
+  add_doctor(program);
+}
+
+int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
+  set_command_line(arguments);
+  arguments = expand_config(arguments);
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    program.parse(reversed);
+  } catch (const CLI::CallForHelp& e) {
+    return program.exit(e);
+  } catch (const CLI::CallForAllHelp& e) {
+    return program.exit(e);
+  } catch (const CLI::CallForVersion& e) {
+    return program.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return fail(std::string(e.what()) + "\nRun with --help for the options.", 2);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  CLI::App program("strandwave: selective state-space models for very long sequences, DNA and audio", "strandwave");
+  add_commands(program);
+  try {
+    return parse_and_run(program, std::vector<std::string>(argv + 1, argv + argc));
+  } catch (const Error& e) {
+    return fail(e.what(), exit_code(e.kind()));
+  } catch (const c10::OutOfMemoryError&) {
+    return fail("the GPU's memory is full: lower --batch or --window, or give --recompute", 1);
+  } catch (const std::bad_alloc&) {
+    return fail("the memory of this machine is full: lower --batch or --window", 1);
+  } catch (const c10::Error& e) {
+    return fail(std::string("internal error: ") + e.what_without_backtrace(), 1);
+  } catch (const std::exception& e) {
+    return fail(std::string("internal error: ") + e.what(), 1);
+  }
+}
+
+}  // namespace strandwave::apps

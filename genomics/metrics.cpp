@@ -1,0 +1,111 @@
+#include "genomics/metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "core/base/random.h"
+
+namespace strandwave {
+
+ConfusionMatrix::ConfusionMatrix(int classes) : counts(classes, std::vector<int64_t>(classes, 0)) {}
+
+void ConfusionMatrix::add(int truth, int prediction) { ++counts.at(truth).at(prediction); }
+
+int64_t ConfusionMatrix::total() const {
+  int64_t sum = 0;
+  for (const auto& row : counts) sum = std::accumulate(row.begin(), row.end(), sum);
+  return sum;
+}
+
+double ConfusionMatrix::accuracy() const {
+  int64_t right = 0;
+  for (size_t i = 0; i < counts.size(); ++i) right += counts[i][i];
+  const int64_t all = total();
+  return all ? static_cast<double>(right) / static_cast<double>(all) : 0;
+}
+
+double ConfusionMatrix::recall(int truth) const {
+  const auto& row = counts.at(truth);
+  const int64_t sum = std::accumulate(row.begin(), row.end(), int64_t{0});
+  return sum ? static_cast<double>(row[truth]) / static_cast<double>(sum)
+             : std::numeric_limits<double>::quiet_NaN();
+}
+
+double ConfusionMatrix::balanced_accuracy() const {
+  double sum = 0;
+  int present = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const double r = recall(static_cast<int>(i));
+    if (std::isnan(r)) continue;
+    sum += r;
+    ++present;
+  }
+  return present ? sum / present : 0;
+}
+
+double ConfusionMatrix::macro_f1() const {
+  double sum = 0;
+  int present = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    int64_t truth = 0, predicted = 0;
+    for (size_t j = 0; j < counts.size(); ++j) {
+      truth += counts[i][j];
+      predicted += counts[j][i];
+    }
+    if (truth + predicted == 0) continue;
+    sum += 2.0 * static_cast<double>(counts[i][i]) / static_cast<double>(truth + predicted);
+    ++present;
+  }
+  return present ? sum / present : 0;
+}
+
+double ConfusionMatrix::matthews() const {
+  const auto n = static_cast<double>(total());
+  double right = 0, truth_predicted = 0, truth_squares = 0, predicted_squares = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    double truth = 0, predicted = 0;
+    for (size_t j = 0; j < counts.size(); ++j) {
+      truth += static_cast<double>(counts[i][j]);
+      predicted += static_cast<double>(counts[j][i]);
+    }
+    right += static_cast<double>(counts[i][i]);
+    truth_predicted += truth * predicted;
+    truth_squares += truth * truth;
+    predicted_squares += predicted * predicted;
+  }
+  const double denominator = std::sqrt((n * n - predicted_squares) * (n * n - truth_squares));
+  return denominator > 0 ? (right * n - truth_predicted) / denominator : 0;
+}
+
+BootstrapInterval block_bootstrap(std::span<const double> numerator, std::span<const double> denominator,
+                                  int resamples, uint64_t seed) {
+  const size_t blocks = numerator.size();
+  BootstrapInterval result;
+  if (blocks == 0) return result;
+  const auto sum = [](std::span<const double> values) {
+    return std::accumulate(values.begin(), values.end(), 0.0);
+  };
+  result.value = sum(numerator) / sum(denominator);
+  std::vector<double> values(resamples);
+  for (int r = 0; r < resamples; ++r) {
+    const RandomStream stream(seed, RandomPurpose::kBootstrap, static_cast<uint64_t>(r));
+    double top = 0, bottom = 0;
+    for (size_t i = 0; i < blocks; ++i) {
+      const uint64_t block = stream.below(i, blocks);
+      top += numerator[block];
+      bottom += denominator[block];
+    }
+    values[r] = bottom != 0 ? top / bottom : result.value;
+  }
+  std::sort(values.begin(), values.end());
+  const auto quantile = [&](double q) {
+    return values[static_cast<size_t>(std::llround(q * static_cast<double>(resamples - 1)))];
+  };
+  result.low = quantile(0.025);
+  result.high = quantile(0.975);
+  return result;
+}
+
+}  // namespace strandwave
