@@ -17,8 +17,10 @@
 
 namespace strandwave {
 
+class SequenceModel;
+
 // Everything that decides the result of a run beyond model and task. config.json of a run holds it
-// under "trainer"; the names are those of the command line.
+// under "trainer"; the names are those of the command line, with underscores.
 struct TrainerConfig {
   int64_t steps = 1000;            // optimizer steps
   int64_t accumulation = 1;        // micro-batches per step
@@ -58,8 +60,10 @@ struct TrainableModel {
   std::function<bool(const std::string& name, const torch::Tensor& parameter)> lowered;
   // Turns recomputation on; null: the model cannot.
   std::function<void(bool)> set_recompute;
-  nlohmann::json config;  // config.json of its checkpoints
+  nlohmann::json config;  // config.json of its checkpoints (ModelConfig)
 };
+
+TrainableModel trainable(std::shared_ptr<SequenceModel> model);
 
 // Where and how a run shows itself. None of it changes the result.
 struct RunOptions {
@@ -74,37 +78,38 @@ struct RunOptions {
 };
 
 struct TrainingResult {
-  int64_t step = 0;                       // steps done, of config.steps
-  int64_t skipped = 0;                    // of these, steps without a finite gradient
-  double loss = 0;                        // of the last log interval, nats per unit of weight
-  std::vector<Metric> evaluation;         // the last one
-  std::optional<double> best;             // best value of its first metric ...
-  int64_t best_step = 0;                  // ... and the step where it was measured
-  std::filesystem::path checkpoint;       // the newest checkpoint
-  std::filesystem::path best_checkpoint;  // equals `checkpoint` when nothing was measured
+  int64_t step = 0;                  // steps done, of config.steps
+  int64_t skipped = 0;               // of these, steps without a finite gradient
+  double loss = 0;                   // of the last log interval, nats per unit of weight
+  std::vector<Metric> evaluation;    // the last one
+  std::optional<double> best;        // best value of its first metric ...
+  int64_t best_step = 0;             // ... and the step where it was measured
+  std::filesystem::path checkpoint;  // the newest checkpoint
+  std::filesystem::path best_model;  // RUN/best, or `checkpoint` when nothing was measured
 };
 
 // A run directory:
-//   config.json                  {"model": ..., "trainer": ..., "task": ...}: the resolved settings
-//   log.jsonl                    one object per line, see below
-//   events.out.tfevents.strandwave   the same numbers for TensorBoard
-//   checkpoints/step_00001200/   model.safetensors (fp32), config.json (the model's),
-//                                training.safetensors (<name>.exp_avg, .exp_avg_sq, .ema),
-//                                state.json
-//   best                         symbolic link to the best checkpoint; absent before an evaluation
+//   config.json                       {"model", "trainer", "task"}: the resolved settings
+//   log.jsonl                         one object per line, see below
+//   events.out.tfevents.strandwave    the same numbers for TensorBoard
+//   checkpoints/step-000001200/       core/checkpoint/checkpoint.h; training.safetensors holds
+//                                     <name>.exp_avg, <name>.exp_avg_sq and, with an EMA,
+//                                     <name>.ema
+//   best/                             a model directory: the parameters with the best evaluation
+//
+// With an EMA the averaged parameters are what evaluations measure and what best/ holds; the
+// checkpoints' model.safetensors always holds the parameters that training goes on with.
 //
 // log.jsonl: {"type": "run", ...} at each start; {"type": "train", "step", "loss" (nats), "bits",
 // "lr", "grad_norm" (before clipping, last step), "tokens" (so far), "tokens_per_second", "skipped"
 // (so far), "memory_bytes"} per interval, the loss being the mean over the interval's weights;
-// {"type": "eval", "step", <metric>: value, ..., "best": bool}. With an EMA an evaluation measures
-// the parameters first and then their average, whose metrics end in "_ema". "step" counts finished
-// steps.
+// {"type": "eval", "step", "metrics": {name: value}, "best": bool}. "step" counts finished steps.
 //
 // run() continues an existing run in the directory: the settings must agree (Error(kUsage) names
 // the first key that differs, with both values), the newest valid checkpoint is loaded, the logs
 // are cut back to it. Step, loss, gradient norm and learning rate then equal those of an unbroken
-// run bit for bit on the same build, device and precision. A directory with other content is
-// refused.
+// run bit for bit on the same build, device and number of threads. A directory with other content
+// is refused, and so is one in which another process trains.
 //
 // SIGINT, SIGTERM, SIGUSR1: the step in progress is finished, a checkpoint saved,
 // Error(kInterrupted) thrown; a second signal ends the process at once. A step whose gradient or
@@ -118,7 +123,9 @@ class Trainer {
   TrainingResult run();
 
  private:
-  struct Loop;
+  class Loop;
+  Task& task_;
+  torch::Device device_;
   std::unique_ptr<Loop> loop_;
 };
 
