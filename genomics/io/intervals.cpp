@@ -1,0 +1,394 @@
+#include "genomics/io/intervals.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/random.h"
+#include "genomics/io/byte_reader.h"
+#include "genomics/io/text_fields.h"
+
+namespace strandwave {
+namespace {
+
+const Contig& contig_of(const Genome& genome, int64_t contig) {
+  return genome.contigs()[static_cast<size_t>(contig)];
+}
+
+bool starts_with(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+bool is_bed_header(std::string_view line) {
+  const auto word = [&](std::string_view name) {
+    return starts_with(line, name) &&
+           (line.size() == name.size() || line[name.size()] == ' ' || line[name.size()] == '\t');
+  };
+  return starts_with(line, "#") || word("track") || word("browser");
+}
+
+int64_t bed_position(std::string_view field, const std::string& where, const char* column) {
+  const auto value = parse_number<int64_t>(field);
+  if (!value) {
+    throw input_error(where + ": " + column + " \"" + std::string(field) +
+                      "\" is not a whole number.");
+  }
+  return *value;
+}
+
+Interval parse_bed_line(const std::string& line, const Genome& genome, const std::string& where) {
+  // Tabs where there are any, so that a name may hold blanks.
+  const auto fields =
+      line.find('\t') != std::string::npos ? split_fields(line, '\t') : split_words(line);
+  if (fields.size() < 3 || fields.size() > 12) {
+    throw input_error(
+        where + ": " + std::to_string(fields.size()) +
+        " columns; BED has 3 to 12 (contig, start, end, ...), separated by tabs or blanks.");
+  }
+  Interval interval;
+  interval.contig = genome.require(fields[0], where);
+  interval.start = bed_position(fields[1], where, "start");
+  interval.end = bed_position(fields[2], where, "end");
+  const int64_t length = contig_of(genome, interval.contig).length;
+  const std::string range = std::to_string(interval.start) + "-" + std::to_string(interval.end);
+  if (interval.start < 0 || interval.start >= interval.end) {
+    throw input_error(where + ": " + range +
+                      " is empty; BED needs 0 <= start < end (0-based, half-open).");
+  }
+  if (interval.end > length) {
+    throw input_error(where + ": " + range + " ends past contig " + std::string(fields[0]) +
+                      " of length " + std::to_string(length) + ". Is it another genome version?");
+  }
+  if (fields.size() > 3 && fields[3] != ".") interval.label = fields[3];
+  if (fields.size() > 5) {
+    if (fields[5] != "+" && fields[5] != "-" && fields[5] != ".") {
+      throw input_error(where + ": strand \"" + std::string(fields[5]) +
+                        "\" is none of +, - and \".\".");
+    }
+    interval.strand = fields[5][0];
+  }
+  return interval;
+}
+
+// A file under a temporary name that takes its final name when complete.
+class OutputFile {
+ public:
+  explicit OutputFile(const std::string& path)
+      : path_(path), temporary_(path == "-" ? "" : path + ".tmp." + std::to_string(::getpid())) {
+    file_.reset(path == "-" ? ::fdopen(::dup(STDOUT_FILENO), "w")
+                            : std::fopen(temporary_.c_str(), "wx"));
+    if (!file_) fail();
+  }
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  ~OutputFile() {
+    if (!temporary_.empty()) std::remove(temporary_.c_str());
+  }
+  void write(const std::string& text) {
+    if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size()) fail();
+  }
+  void publish() {
+    if (std::fflush(file_.get()) != 0 ||
+        (!temporary_.empty() && ::fsync(::fileno(file_.get())) != 0))
+      fail();
+    if (std::fclose(file_.release()) != 0) fail();
+    if (temporary_.empty()) return;
+    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
+    temporary_.clear();
+  }
+
+ private:
+  [[noreturn]] void fail() const {
+    throw runtime_failure("cannot write " + path_ + ": " + std::strerror(errno) + ".");
+  }
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  std::string path_;
+  std::string temporary_;
+  std::unique_ptr<std::FILE, Close> file_;
+};
+
+// A position of a region string; commas between digits are legal.
+std::optional<int64_t> region_position(std::string_view text) {
+  std::string digits;
+  for (const char c : text) {
+    if (c != ',') digits += c;
+  }
+  if (text.empty() || text.front() == ',' || text.back() == ',') return std::nullopt;
+  return parse_number<int64_t>(digits);
+}
+
+bool before(const Interval& a, const Interval& b) {
+  return std::tie(a.contig, a.start, a.end, a.label, a.strand) <
+         std::tie(b.contig, b.start, b.end, b.label, b.strand);
+}
+
+// Calls visit(a, start, end) for every part of `a` (in order) that the merged, sorted `b` covers.
+template <typename Visit>
+void for_each_overlap(const Intervals& a, const Intervals& merged, Visit visit) {
+  for (const Interval& interval : a) {
+    auto other = std::partition_point(merged.begin(), merged.end(), [&](const Interval& m) {
+      return m.contig < interval.contig || (m.contig == interval.contig && m.end <= interval.start);
+    });
+    for (; other != merged.end() && other->contig == interval.contig && other->start < interval.end;
+         ++other) {
+      visit(interval, std::max(interval.start, other->start), std::min(interval.end, other->end));
+    }
+  }
+}
+
+bool mostly_unknown(const Genome& genome, int64_t contig, int64_t start, int64_t end,
+                    double max_unknown) {
+  return static_cast<double>(genome.count_unknown(contig, start, end)) >
+         max_unknown * static_cast<double>(end - start);
+}
+
+void require_window_length(int64_t length) {
+  if (length < 1)
+    throw usage_error("a window needs a length of at least 1, not " + std::to_string(length) + ".");
+}
+
+}  // namespace
+
+Intervals read_bed(const std::string& path, const Genome& genome) {
+  ByteReader in(path);
+  Intervals intervals;
+  std::string line;
+  while (in.line(line)) {
+    if (line.find_first_not_of(" \t") == std::string::npos || is_bed_header(line)) continue;
+    const std::string where = in.name() + ", line " + std::to_string(in.line_number());
+    intervals.push_back(parse_bed_line(line, genome, where));
+  }
+  if (intervals.empty()) throw input_error(in.name() + " holds no interval.");
+  return intervals;
+}
+
+void write_bed(const std::string& path, const Genome& genome, const Intervals& intervals,
+               const std::vector<std::string>& comments) {
+  const bool labels = std::any_of(intervals.begin(), intervals.end(),
+                                  [](const Interval& i) { return !i.label.empty(); });
+  const bool strands = std::any_of(intervals.begin(), intervals.end(),
+                                   [](const Interval& i) { return i.strand != '.'; });
+  OutputFile out(path);
+  for (const std::string& comment : comments) out.write("# " + comment + "\n");
+  for (const Interval& interval : intervals) {
+    std::string line = contig_of(genome, interval.contig).name + "\t" +
+                       std::to_string(interval.start) + "\t" + std::to_string(interval.end);
+    if (labels || strands) line += "\t" + (interval.label.empty() ? "." : interval.label);
+    if (strands) line += std::string("\t0\t") + interval.strand;
+    out.write(line + "\n");
+  }
+  out.publish();
+}
+
+Interval parse_region(const std::string& text, const Genome& genome) {
+  const std::string where = "region \"" + text + "\"";
+  if (const int64_t contig = genome.find(text); contig >= 0) {
+    return {contig, 0, contig_of(genome, contig).length, "", '.'};
+  }
+  std::string name = text;
+  std::string range;
+  if (starts_with(text, "{") && text.find('}') != std::string::npos) {
+    const size_t close = text.find('}');
+    name = text.substr(1, close - 1);
+    range = text.substr(close + 1);
+    if (!range.empty() && range[0] != ':') throw usage_error(where + ": \":\" must follow \"}\".");
+    if (!range.empty()) range.erase(0, 1);
+  } else if (const size_t colon = text.rfind(':'); colon != std::string::npos) {
+    name = text.substr(0, colon);
+    range = text.substr(colon + 1);
+  }
+  const int64_t contig = genome.require(name, where);
+  const int64_t length = contig_of(genome, contig).length;
+  if (range.empty()) return {contig, 0, length, "", '.'};
+
+  const size_t dash = range.find('-');
+  const std::string first = range.substr(0, dash);
+  const std::string last = dash == std::string::npos ? "" : range.substr(dash + 1);
+  const auto start = first.empty() && dash != std::string::npos ? std::optional<int64_t>(1)
+                                                                : region_position(first);
+  const auto end = last.empty() ? std::optional<int64_t>(length) : region_position(last);
+  if (!start || !end || range == "-") {
+    throw usage_error(where + ": \"" + range +
+                      "\" is no range; write contig:start-end, for instance " + name + ":1-1000.");
+  }
+  if (*start < 1) throw usage_error(where + ": positions count from 1.");
+  if (*start > length) {
+    throw usage_error(where + " starts past the end of contig " + name + ", whose length is " +
+                      std::to_string(length) + ".");
+  }
+  if (*start > *end) throw usage_error(where + ": the start is greater than the end.");
+  return {contig, *start - 1, std::min(*end, length), "", '.'};
+}
+
+std::string region_string(const Genome& genome, const Interval& interval) {
+  return contig_of(genome, interval.contig).name + ":" + std::to_string(interval.start + 1) + "-" +
+         std::to_string(interval.end);
+}
+
+Intervals whole_genome(const Genome& genome) {
+  Intervals intervals;
+  for (size_t i = 0; i < genome.contigs().size(); ++i) {
+    const int64_t length = genome.contigs()[i].length;
+    if (length > 0) intervals.push_back({static_cast<int64_t>(i), 0, length, "", '.'});
+  }
+  return intervals;
+}
+
+int64_t total_length(const Intervals& intervals) {
+  int64_t sum = 0;
+  for (const Interval& interval : intervals) sum += interval.length();
+  return sum;
+}
+
+Intervals sort_intervals(Intervals intervals) {
+  std::sort(intervals.begin(), intervals.end(), before);
+  return intervals;
+}
+
+Intervals merge_intervals(const Intervals& intervals) {
+  Intervals merged;
+  for (const Interval& interval : sort_intervals(intervals)) {
+    if (merged.empty() || merged.back().contig != interval.contig ||
+        merged.back().end < interval.start) {
+      merged.push_back(interval);
+      continue;
+    }
+    Interval& last = merged.back();
+    last.end = std::max(last.end, interval.end);
+    if (last.label != interval.label) last.label.clear();
+    if (last.strand != interval.strand) last.strand = '.';
+  }
+  return merged;
+}
+
+Intervals subtract_intervals(const Intervals& from, const Intervals& remove) {
+  const Intervals merged = merge_intervals(remove);
+  Intervals rest;
+  for (const Interval& interval : from) {
+    Interval part = interval;
+    for_each_overlap({interval}, merged, [&](const Interval&, int64_t start, int64_t end) {
+      part.end = start;
+      if (part.length() > 0) rest.push_back(part);
+      part.start = end;
+    });
+    part.end = interval.end;
+    if (part.length() > 0) rest.push_back(part);
+  }
+  return rest;
+}
+
+Intervals intersect_intervals(const Intervals& a, const Intervals& b) {
+  Intervals common;
+  for_each_overlap(
+      a, merge_intervals(b), [&](const Interval& interval, int64_t start, int64_t end) {
+        common.push_back({interval.contig, start, end, interval.label, interval.strand});
+      });
+  return common;
+}
+
+bool overlaps(const Intervals& a, const Intervals& b) { return !intersect_intervals(a, b).empty(); }
+
+Intervals grow_intervals(const Intervals& intervals, int64_t gap, const Genome& genome) {
+  Intervals grown = intervals;
+  for (Interval& interval : grown) {
+    interval.start = std::max<int64_t>(interval.start - gap, 0);
+    interval.end = std::min(interval.end + gap, contig_of(genome, interval.contig).length);
+  }
+  return grown;
+}
+
+Intervals shrink_intervals(const Intervals& intervals, int64_t gap) {
+  Intervals shrunk;
+  for (Interval interval : intervals) {
+    interval.start += gap;
+    interval.end -= gap;
+    if (interval.length() > 0) shrunk.push_back(std::move(interval));
+  }
+  return shrunk;
+}
+
+Intervals with_label(const Intervals& intervals, const std::string& label) {
+  Intervals chosen;
+  std::copy_if(intervals.begin(), intervals.end(), std::back_inserter(chosen),
+               [&](const Interval& interval) { return interval.label == label; });
+  return chosen;
+}
+
+WindowSampler::WindowSampler(const Genome& genome, const Intervals& intervals, int64_t length)
+    : WindowSampler(genome, intervals, length, Options{}) {}
+
+WindowSampler::WindowSampler(const Genome& genome, const Intervals& intervals, int64_t length,
+                             Options options)
+    : genome_(genome), length_(length), options_(options) {
+  require_window_length(length);
+  for (const Interval& interval : intervals) {
+    if (interval.length() < length) {
+      unusable_ += interval.length();
+      continue;
+    }
+    intervals_.push_back(interval);
+    first_.push_back(starts_);
+    starts_ += interval.length() - length + 1;
+  }
+  if (intervals_.empty()) {
+    int64_t longest = 0;
+    for (const Interval& interval : intervals) longest = std::max(longest, interval.length());
+    throw input_error("no interval is as long as a window of " + std::to_string(length) +
+                      " bases; the longest of " + std::to_string(intervals.size()) + " has " +
+                      std::to_string(longest) + ". Use shorter windows.");
+  }
+  window(0, 0);  // reports intervals of N now rather than in the middle of a run
+}
+
+Window WindowSampler::window(uint64_t seed, uint64_t index) const {
+  const RandomStream draws(seed, RandomPurpose::kWindow, index);
+  constexpr uint64_t kTries = 1000;
+  for (uint64_t attempt = 0; attempt < kTries; ++attempt) {
+    const auto start = static_cast<int64_t>(draws.below(attempt, static_cast<uint64_t>(starts_)));
+    const auto found = static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), start) -
+                                           first_.begin()) -
+                       1;
+    const Interval& interval = intervals_[found];
+    const int64_t begin = interval.start + start - first_[found];
+    if (mostly_unknown(genome_, interval.contig, begin, begin + length_, options_.max_unknown))
+      continue;
+    const bool reverse = options_.reverse_complement &&
+                         (RandomStream(seed, RandomPurpose::kStrand, index).bits(0) & 1) != 0;
+    return {interval.contig, begin, begin + length_, reverse};
+  }
+  throw input_error("1000 windows of " + std::to_string(length_) +
+                    " bases drawn in a row are mostly N. Choose intervals that hold sequence.");
+}
+
+std::vector<Window> tile_windows(const Genome& genome, const Intervals& intervals, int64_t length,
+                                 int64_t step, bool keep_rest, double max_unknown) {
+  require_window_length(length);
+  if (step < 1)
+    throw usage_error("the step between windows must be at least 1, not " + std::to_string(step) +
+                      ".");
+  std::vector<Window> windows;
+  for (const Interval& interval : intervals) {
+    for (int64_t start = interval.start; start < interval.end; start += step) {
+      const int64_t end = std::min(start + length, interval.end);
+      if (end - start < length && !keep_rest) break;
+      if (!mostly_unknown(genome, interval.contig, start, end, max_unknown)) {
+        windows.push_back({interval.contig, start, end, false});
+      }
+      if (end == interval.end) break;  // with overlapping windows the rest has been covered
+    }
+  }
+  return windows;
+}
+
+}  // namespace strandwave

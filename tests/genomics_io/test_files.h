@@ -1,0 +1,138 @@
+// Small files that the tests write for themselves.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <htslib/bgzf.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+
+#include "core/base/error.h"
+
+namespace strandwave::test {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "strandwave_test_XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    path_ = name;
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+
+  std::string path(const std::string& name) const { return (path_ / name).string(); }
+  std::string write(const std::string& name, std::string_view bytes) const {
+    std::ofstream(path(name), std::ios::binary) << bytes;
+    return path(name);
+  }
+  size_t file_count(const std::string& folder) const {
+    const auto files = std::filesystem::directory_iterator(path_ / folder);
+    return static_cast<size_t>(std::distance(begin(files), end(files)));
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+inline std::string gzip(std::string_view bytes) {
+  z_stream stream{};
+  deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+  std::string in(bytes);
+  std::string out(deflateBound(&stream, bytes.size()) + 64, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(in.data());
+  stream.avail_in = static_cast<uInt>(in.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+// Through htslib, in blocks of about `block` bytes.
+inline std::string bgzip(std::string_view bytes, size_t block = 60000) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path("out.gz");
+  BGZF* file = bgzf_open(path.c_str(), "w");
+  for (size_t at = 0; at < bytes.size(); at += block) {
+    const std::string_view part = bytes.substr(at, block);
+    EXPECT_EQ(bgzf_write(file, part.data(), part.size()), static_cast<ssize_t>(part.size()));
+    EXPECT_EQ(bgzf_flush(file), 0);
+  }
+  EXPECT_EQ(bgzf_close(file), 0);
+  return read_file(path);
+}
+
+// The standard input comes from these bytes, through a pipe (at most 64 KiB) or a file.
+class StandardInput {
+ public:
+  explicit StandardInput(std::string_view bytes) : saved_(::dup(STDIN_FILENO)) {
+    int ends[2];
+    EXPECT_EQ(::pipe(ends), 0);
+    EXPECT_EQ(::write(ends[1], bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    ::close(ends[1]);
+    ::dup2(ends[0], STDIN_FILENO);
+    ::close(ends[0]);
+  }
+  StandardInput(const StandardInput&) = delete;
+  StandardInput& operator=(const StandardInput&) = delete;
+  ~StandardInput() {
+    ::dup2(saved_, STDIN_FILENO);
+    ::close(saved_);
+  }
+
+ private:
+  int saved_;
+};
+
+inline std::string random_letters(size_t size, std::mt19937_64& random,
+                                  std::string_view alphabet = "ACGT") {
+  std::string text(size, ' ');
+  for (char& letter : text) letter = alphabet[random() % alphabet.size()];
+  return text;
+}
+
+// Lines of `width` letters.
+inline std::string wrap(std::string_view letters, size_t width,
+                        std::string_view end_of_line = "\n") {
+  std::string text;
+  for (size_t at = 0; at < letters.size(); at += width) {
+    text.append(letters.substr(at, width)).append(end_of_line);
+  }
+  return text;
+}
+
+// The message of the Error (kInput unless said otherwise) that `action` throws; empty if it throws
+// none.
+template <typename Action>
+std::string error_of(Action action, ErrorKind kind = ErrorKind::kInput) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "no error";
+  return "";
+}
+
+#define EXPECT_CONTAINS(text, part)                                                            \
+  EXPECT_PRED2([](const std::string& t, const std::string& p) { return t.find(p) != t.npos; }, \
+               text, std::string(part))
+
+}  // namespace strandwave::test
