@@ -30,6 +30,10 @@ endif()
 # the runtime that LibTorch loads is linked by path (torch.cmake).
 set(CMAKE_CUDA_RUNTIME_LIBRARY None)
 get_filename_component(STRANDWAVE_NVCC_DIR ${CMAKE_CUDA_COMPILER} DIRECTORY)
+# PyPI's nvcc looks for its libraries in lib64, where its packages have lib.
+if(NOT EXISTS ${STRANDWAVE_NVCC_DIR}/../lib64 AND EXISTS ${STRANDWAVE_NVCC_DIR}/../lib/libcudadevrt.a)
+  set(CMAKE_CUDA_FLAGS_INIT "-L${STRANDWAVE_NVCC_DIR}/../lib")
+endif()
 enable_language(CUDA)
 # CMake before 3.26 does not know that CUDA 12 and 13 compile C++20 and would fall back silently.
 if(CMAKE_VERSION VERSION_LESS 3.26)
