@@ -38,9 +38,11 @@ std::string display_path(const std::string& path) { return path == "-" ? "standa
 std::string describe_start(std::string_view bytes) {
   constexpr size_t kShown = 24;
   std::string text = "\"";
+  bool binary = false;
   for (const char byte : bytes.substr(0, kShown)) {
     if (byte == '\n' || byte == '\r') break;
     const bool printable = byte >= 0x20 && byte < 0x7f;
+    binary = binary || (!printable && byte != '\t');
     text += printable ? byte : byte == '\t' ? ' ' : '?';
   }
   text += '"';
@@ -61,6 +63,7 @@ std::string describe_start(std::string_view bytes) {
              "7zXZ"))
     return text + " (compressed with xz; use gzip or bgzip)";
   if (starts("\x28\xb5\x2f\xfd")) return text + " (compressed with zstd; use gzip or bgzip)";
+  if (binary) return text + " (a binary file)";
   return text;
 }
 
@@ -176,7 +179,7 @@ class ByteReader::GzipSource : public Source {
     } else if (status != Z_OK && status != Z_BUF_ERROR) {
       throw input_error(name_ +
                         " is damaged: " + (stream_.msg ? stream_.msg : "invalid compressed data") +
-                        " (checked with its own checksum). Copy or download it again.");
+                        ". Copy or download it again.");
     }
   }
 

@@ -39,6 +39,7 @@ void ContentHash::stripe(const unsigned char* bytes) {
 
 void ContentHash::add(const void* data, size_t size) {
   const auto* bytes = static_cast<const unsigned char*>(data);
+  if (size == 0) return;
   total_ += size;
   if (rest_size_ > 0) {
     const size_t take = std::min(size, kStripe - rest_size_);

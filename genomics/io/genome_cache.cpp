@@ -216,9 +216,7 @@ void pack(ByteReader& in, NewFile& out,
   header.version = kVersion;
   header.content = in.hash();
   header.packed = {kHeaderSize, out.offset() - kHeaderSize};
-  ContentHash unused;
-  const uint64_t odd = out.offset() % 8;
-  if (odd != 0) append(out, unused, blank.data(), 8 - odd);
+  out.write(blank.data(), (8 - out.offset() % 8) % 8);  // tables are read where they lie
   ContentHash hash;
   header.contigs =
       append(out, hash, tables.contigs.data(), tables.contigs.size() * sizeof(ContigEntry));

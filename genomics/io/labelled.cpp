@@ -77,7 +77,10 @@ class Table {
     strip_byte_order_mark();
     separator_ = separator_of(line_);
     header_ = split_row(line_, separator_, where());
-    for (std::string& name : header_) name = lower_case(name);
+    for (std::string& name : header_) {
+      name = lower_case(name);
+      if (name == "seq") name = "sequence";
+    }
   }
 
   const std::vector<std::string>& header() const { return header_; }
@@ -272,6 +275,16 @@ std::optional<std::string> keyed(std::string_view comment, std::string_view key)
   return std::nullopt;
 }
 
+// Ordinary headers have a second word too, and it is seldom a label.
+void refuse_descriptions(bool keyed_labels, const LabelledData& data, const std::string& name) {
+  constexpr size_t kFewClasses = 20;
+  const size_t classes = data.labels.size();
+  if (keyed_labels || classes <= kFewClasses || 2 * classes <= data.sequences.size()) return;
+  throw input_error(name + ": the second words of the headers are " + std::to_string(classes) +
+                    " different ones in " + std::to_string(data.sequences.size()) +
+                    " records, which are no labels. Write label=NAME into the headers.");
+}
+
 void refuse_standard_input(const std::string& path) {
   if (path == "-") throw usage_error("labelled data must be a file: it is read more than once.");
 }
@@ -384,6 +397,7 @@ LabelledData read_labelled_fasta(const std::string& path, const LabelledOptions&
   }
   if (data.sequences.empty()) throw input_error(display_path(path) + " holds no sequence.");
   data.labels = labels.classes(display_path(path));
+  refuse_descriptions(any_keyed, data, display_path(path));
   labels.assign(data.labels, data.sequences);
   return data;
 }

@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cctype>
-#include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -304,6 +306,47 @@ TEST_F(GenomeTest, ExplainsACacheFolderThatCannotBeWritten) {
       error_of([&] { Genome::open({path}, file + "/cache"); }, ErrorKind::kRuntime);
   EXPECT_CONTAINS(message, "cannot write the genome cache in " + file);
   EXPECT_CONTAINS(message, "STRANDWAVE_CACHE");
+}
+
+// The limit on the size of files stands for a full disk.
+TEST_F(GenomeTest, LeavesNothingWhenTheDiskIsFull) {
+  std::mt19937_64 random(10);
+  const std::string text = ">a\n" + test::wrap(test::random_letters(200000, random), 60);
+  const std::string path = folder_.write("g.fa", text);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small = {20000, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string message = error_of([&] { open(path); }, ErrorKind::kRuntime);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_CONTAINS(message, "cannot write the genome cache in " + folder_.path("cache"));
+  EXPECT_EQ(folder_.file_count("cache"), 0U);
+  EXPECT_TRUE(open(path).files()[0].built);
+}
+
+TEST(DefaultCacheDir, FollowsTheEnvironment) {
+  const auto saved = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  const std::vector<std::string> names = {"STRANDWAVE_CACHE", "XDG_CACHE_HOME", "HOME"};
+  std::vector<std::string> values;
+  for (const std::string& name : names) values.push_back(saved(name.c_str()));
+  ::setenv("STRANDWAVE_CACHE", "/a", 1);
+  ::setenv("XDG_CACHE_HOME", "/b", 1);
+  ::setenv("HOME", "/c", 1);
+  EXPECT_EQ(default_cache_dir(), "/a");
+  ::unsetenv("STRANDWAVE_CACHE");
+  EXPECT_EQ(default_cache_dir(), "/b/strandwave");
+  ::unsetenv("XDG_CACHE_HOME");
+  EXPECT_EQ(default_cache_dir(), "/c/.cache/strandwave");
+  ::unsetenv("HOME");
+  error_of([] { default_cache_dir(); }, ErrorKind::kUsage);
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!values[i].empty()) ::setenv(names[i].c_str(), values[i].c_str(), 1);
+  }
 }
 
 TEST_F(GenomeTest, ReportsProgressAndLetsItStop) {

@@ -98,15 +98,15 @@ TEST_F(LabelledTest, ReadsTables) {
   EXPECT_EQ(quoted.labels, (Texts{"x y", "z"}));
   EXPECT_EQ(quoted.sequences[0].name, "a, \"b\"");
   EXPECT_EQ(quoted.sequences[0].split, "test");
-  EXPECT_EQ(read_labelled(folder_.write("x.gz", test::gzip("label\tsequence\na\tAC\nb\tGT\n")))
+  EXPECT_EQ(read_labelled(folder_.write("x.gz", test::gzip("label\tseq\na\tAC\nb\tGT\n")))
                 .sequences.size(),
             2U);
 }
 
 TEST_F(LabelledTest, SaysWhatIsWrongWithATable) {
-  EXPECT_CONTAINS(refusal("seq,label\nAC,x\n"), "columns found: seq, label");
-  EXPECT_CONTAINS(error_of([&] { read_labelled_csv(file("seq,label\nAC,x\n")); }),
-                  "no column \"sequence\"; found: seq, label");
+  EXPECT_CONTAINS(refusal("dna,label\nAC,x\n"), "columns found: dna, label");
+  EXPECT_CONTAINS(error_of([&] { read_labelled_csv(file("dna,label\nAC,x\n")); }),
+                  "no column \"sequence\"; found: dna, label");
   EXPECT_CONTAINS(refusal("sequence,label\nAC,x\nAEC,y\n"),
                   "data, line 3, position 2 of the sequence: \"E\"");
   EXPECT_CONTAINS(refusal("sequence,label\n,x\n"), "line 2: the sequence is empty");
@@ -131,6 +131,9 @@ TEST_F(LabelledTest, ReadsFasta) {
   EXPECT_CONTAINS(refusal(">a label=x\nAC\n>b y\nGT\n"),
                   "record 2 \"b\": some records have label=NAME");
   EXPECT_CONTAINS(refusal(">a x\nAC\n>b x\nGT\n"), "one class only");
+  std::string described;
+  for (int i = 0; i < 21; ++i) described += ">r gene" + std::to_string(i) + "\nAC\n";
+  EXPECT_CONTAINS(refusal(described), "21 different ones in 21 records, which are no labels");
 }
 
 TEST_F(LabelledTest, TakesKnownClassesAndNumbers) {

@@ -270,6 +270,7 @@ TEST_F(SequenceReaderTest, SaysWhatIsNotKnown) {
   EXPECT_CONTAINS(refusal("hello\n"),
                   "bad is none of FASTA, FASTQ, SAM, BAM and CRAM: it starts with \"hello\"");
   EXPECT_CONTAINS(refusal("BZh91AY"), "compressed with bzip2");
+  EXPECT_CONTAINS(refusal(std::string("\1\0\0\0x", 5)), "\"????x\" (a binary file)");
   EXPECT_CONTAINS(refusal(""), "is empty");
   EXPECT_CONTAINS(refusal(test::gzip("")), "is empty");
   EXPECT_CONTAINS(error_of([&] { SequenceReader(folder_.path("none")); }), "No such file");
