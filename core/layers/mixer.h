@@ -28,14 +28,15 @@ struct MixerState {
 };
 
 struct MixerInput {
-  const SequenceLayout* layout = nullptr;      // packed sequences; null: each batch entry is one
-  const MixerState* initial_state = nullptr;   // null: zero
+  const SequenceLayout* layout = nullptr;     // packed sequences; null: each batch entry is one
+  const MixerState* initial_state = nullptr;  // null: zero
   bool want_final_state = false;
+  bool recompute_projections = false;  // keep less for the backward pass, at one GEMM more
 };
 
 struct MixerOutput {
-  torch::Tensor y;                          // (batch, length, d_model)
-  std::optional<MixerState> final_state;    // set when wanted
+  torch::Tensor y;                        // (batch, length, d_model)
+  std::optional<MixerState> final_state;  // set when wanted
 };
 
 class Mixer : public torch::nn::Module {

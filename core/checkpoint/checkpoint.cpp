@@ -1,0 +1,226 @@
+#include "core/checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/hash.h"
+#include "core/base/json_config.h"
+#include "core/checkpoint/tensor_file.h"
+
+namespace strandwave {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kConfig = "config.json";
+constexpr const char* kModel = "model.safetensors";
+constexpr const char* kTraining = "training.safetensors";
+constexpr const char* kState = "state.json";
+constexpr const char* kCheckpoints = "checkpoints";
+constexpr const char* kBest = "best";
+constexpr const char* kStepPrefix = "step-";
+constexpr int64_t kFormatVersion = 1;
+
+NamedTensors in_float32(const NamedTensors& tensors) {
+  NamedTensors result;
+  for (const auto& [name, tensor] : tensors)
+    result.emplace_back(name, tensor.detach().to(torch::kFloat));
+  return result;
+}
+
+// The file list of state.json, after checks of the form.
+struct Manifest {
+  std::map<std::string, std::string> hashes;
+  nlohmann::json state;
+};
+
+Manifest read_manifest(const fs::path& directory) {
+  require_directory(directory);
+  const fs::path path = directory / kState;
+  if (!fs::exists(path))
+    throw input_error(directory.string() + " is no checkpoint: it has no " + kState);
+  const nlohmann::json json = read_json_file(path);
+  try {
+    JsonObject object(json, path.string());
+    object.require({"format_version", "files"});
+    object.integer("format_version", 0, 1, kFormatVersion);
+    Manifest manifest;
+    const nlohmann::json& files = object.value("files");
+    if (!files.is_object()) throw input_error(path.string() + ": \"files\" must be an object");
+    for (const auto& [name, hash] : files.items()) {
+      // Names come from a file: they must not lead elsewhere.
+      if (name != kConfig && name != kModel && name != kTraining)
+        throw input_error(path.string() + ": unexpected file \"" + name + "\" in \"files\"");
+      if (!hash.is_string())
+        throw input_error(path.string() + ": the hash of " + name + " must be a text");
+      manifest.hashes[name] = hash.get<std::string>();
+    }
+    for (const char* name : {kConfig, kModel})
+      if (manifest.hashes.count(name) == 0)
+        throw input_error(path.string() + ": \"files\" lacks " + name);
+    manifest.state = object.value("state");
+    object.finish();
+    return manifest;
+  } catch (const Error& error) {
+    throw input_error(error.what());  // a damaged file, not a wrong command
+  }
+}
+
+void verify_hashes(const fs::path& directory, const Manifest& manifest) {
+  for (const auto& [name, expected] : manifest.hashes) {
+    const fs::path path = directory / name;
+    if (!fs::exists(path))
+      throw input_error("checkpoint " + directory.string() + " is incomplete: " + name +
+                        " is missing");
+    const std::string actual = sha256_of_file(path);
+    if (actual != expected)
+      throw input_error("checkpoint " + directory.string() + " is damaged: " + name +
+                        " is truncated or changed (sha256 " + actual + ", " + kState + " says " +
+                        expected + ")");
+  }
+}
+
+std::optional<int64_t> step_of(const fs::path& directory) {
+  const std::string name = directory.filename().string();
+  const std::string prefix = kStepPrefix;
+  if (!name.starts_with(prefix)) return std::nullopt;
+  const std::string digits = name.substr(prefix.size());
+  if (digits.empty() || digits.size() > 18 ||
+      digits.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
+  return std::stoll(digits);
+}
+
+std::string join(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += "\n  " + line;
+  return text;
+}
+
+// Where the model's files lie: `path` itself, its best/, or its newest valid checkpoint.
+fs::path model_directory(const fs::path& path) {
+  require_directory(path);
+  if (fs::exists(path / kState) && fs::exists(path / kModel)) return path;
+  if (fs::exists(path / kBest / kState)) return path / kBest;
+  if (const auto latest = latest_valid(path)) return latest->directory;
+  if (!fs::exists(path / kConfig))
+    throw input_error(path.string() + " holds no model: it has neither " + kConfig + " with " +
+                      kModel + " nor " + kBest + "/ nor " + kCheckpoints + "/");
+  const nlohmann::json config = read_json_file(path / kConfig);
+  if (config.is_object() && (config.contains("model_type") || config.contains("ssm_cfg")))
+    throw input_error(
+        path.string() +
+        " holds a model of another program; convert it first: strandwave model import " +
+        path.string() + " -o DIRECTORY");
+  throw input_error(path.string() + " holds no complete model: " +
+                    (fs::exists(path / kModel) ? kState : kModel) + " is missing");
+}
+
+}  // namespace
+
+void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
+  AtomicDirectory made(directory);
+  write_file_atomically(made.path() / kConfig, checkpoint.config.to_json().dump(2) + "\n");
+  write_tensors(made.path() / kModel, checkpoint.model, {{"format", "pt"}});
+  std::vector<const char*> files = {kConfig, kModel};
+  if (!checkpoint.training.empty()) {
+    write_tensors(made.path() / kTraining, checkpoint.training, {{"format", "pt"}});
+    files.push_back(kTraining);
+  }
+  nlohmann::json state = {{"format_version", kFormatVersion}, {"state", checkpoint.state}};
+  for (const char* file : files) state["files"][file] = sha256_of_file(made.path() / file);
+  write_file_atomically(made.path() / kState, state.dump(2) + "\n");
+  made.commit(/*replace=*/true);
+}
+
+void verify_checkpoint(const fs::path& directory) {
+  verify_hashes(directory, read_manifest(directory));
+}
+
+Checkpoint load_checkpoint(const fs::path& directory) {
+  const Manifest manifest = read_manifest(directory);
+  verify_hashes(directory, manifest);
+  Checkpoint checkpoint;
+  const fs::path config = directory / kConfig;
+  checkpoint.config = ModelConfig::from_json(read_json_file(config), config.string());
+  checkpoint.model = read_tensors(directory / kModel);
+  if (manifest.hashes.count(kTraining) != 0)
+    checkpoint.training = read_tensors(directory / kTraining);
+  checkpoint.state = manifest.state;
+  return checkpoint;
+}
+
+fs::path checkpoint_path(const fs::path& run_directory, int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%s%09lld", kStepPrefix, static_cast<long long>(step));
+  return run_directory / kCheckpoints / name;
+}
+
+std::vector<int64_t> checkpoint_steps(const fs::path& run_directory) {
+  std::vector<int64_t> steps;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run_directory / kCheckpoints, error))
+    if (const auto step = step_of(entry.path()); step && entry.is_directory())
+      steps.push_back(*step);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+void prune_checkpoints(const fs::path& run_directory, int64_t keep) {
+  std::error_code error;
+  std::vector<fs::path> leftovers;
+  for (const auto& entry : fs::directory_iterator(run_directory / kCheckpoints, error))
+    if (is_temporary_name(entry.path())) leftovers.push_back(entry.path());
+  for (const fs::path& path : leftovers) fs::remove_all(path, error);
+  const std::vector<int64_t> steps = checkpoint_steps(run_directory);
+  const auto count = static_cast<int64_t>(steps.size());
+  for (int64_t i = 0; i + keep < count; ++i)
+    fs::remove_all(checkpoint_path(run_directory, steps[static_cast<size_t>(i)]), error);
+}
+
+std::optional<ValidCheckpoint> latest_valid(const fs::path& run_directory) {
+  std::vector<int64_t> steps = checkpoint_steps(run_directory);
+  ValidCheckpoint found;
+  for (; !steps.empty(); steps.pop_back()) {
+    found.step = steps.back();
+    found.directory = checkpoint_path(run_directory, found.step);
+    try {
+      verify_checkpoint(found.directory);
+      return found;
+    } catch (const Error& error) {
+      found.skipped.emplace_back(error.what());
+    }
+  }
+  if (found.skipped.empty()) return std::nullopt;
+  throw input_error("no checkpoint of " + run_directory.string() +
+                    " is whole:" + join(found.skipped));
+}
+
+void save_model(const fs::path& directory, const SequenceModel& model,
+                const nlohmann::json& state) {
+  save_checkpoint(directory, {model.config(), in_float32(model.named_tensors()), {}, state});
+}
+
+LoadedModel load_model_with_state(const fs::path& path) {
+  LoadedModel loaded;
+  loaded.directory = model_directory(path);
+  const Manifest manifest = read_manifest(loaded.directory);
+  verify_hashes(loaded.directory, manifest);
+  loaded.state = manifest.state;
+  loaded.hash = manifest.hashes.at(kModel);
+  const fs::path config = loaded.directory / kConfig;
+  loaded.model = std::make_shared<SequenceModel>(
+      ModelConfig::from_json(read_json_file(config), config.string()), /*seed=*/0);
+  const fs::path tensors = loaded.directory / kModel;
+  loaded.model->load_tensors(read_tensors(tensors), tensors.string());
+  return loaded;
+}
+
+std::shared_ptr<SequenceModel> load_model(const fs::path& path) {
+  return load_model_with_state(path).model;
+}
+
+}  // namespace strandwave

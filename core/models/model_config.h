@@ -1,0 +1,70 @@
+// config.json of a sequence model.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/layers/layer_config.h"
+
+namespace strandwave {
+
+struct HeadConfig {
+  enum class Kind { kLanguageModel, kClassifier, kRegression };
+  enum class Pooling { kMean, kLast };
+  Kind kind = Kind::kLanguageModel;
+  std::vector<std::string>
+      classes;  // classifier: labels in the order of the logits; regression: names of the outputs
+  Pooling pooling = Pooling::kMean;  // over a sequence's own positions; classifier and regression
+};
+
+struct InitializerConfig {
+  double embedding_std = 0.02;   // of the embedding; heads are uniform, 1/sqrt(d_model)
+  bool rescale_residual = true;  // out_proj.weight and fc2.weight divided by sqrt(number of layers)
+};
+
+// {
+//   "format": "strandwave", "format_version": 1,
+//   "d_model": 256,
+//   "stack": "M{8}",                        layer string, see layer_string.h
+//   "layers": {"M": {"kind": "mamba", "d_state": 16}},  what each character stands for
+//   "vocab_size": 16,                       rows of the embedding
+//   "valid_vocab_size": 12,                 rows that are tokens; 0 or absent: all
+//   "norm_eps": 1e-5, "tie_embeddings": true, "residual_in_fp32": true,
+//   "head": {"kind": "language_model"},     or "classifier", "regression" with "classes": [...]
+//                                           and "pooling": "mean" or "last"
+//   "initializer": {"embedding_std": 0.02, "rescale_residual": true},
+//   "tokenizer": "dna-nucleotide"           free text: what made the ids
+// }
+struct ModelConfig {
+  int64_t d_model = 256;
+  std::string stack = "M{8}";
+  std::map<char, LayerConfig> layers = {{'M', LayerConfig{}}};
+  int64_t vocab_size = 16;
+  int64_t valid_vocab_size = 0;
+  double norm_eps = 1e-5;
+  bool tie_embeddings = true;  // language models only
+  bool residual_in_fp32 = true;
+  HeadConfig head;
+  InitializerConfig initializer;
+  std::string tokenizer;
+
+  // Throws Error(kUsage) with the key and its value: unknown key (naming the nearest known one),
+  // wrong type, impossible value. `where` names the source in messages.
+  static ModelConfig from_json(const nlohmann::json& value,
+                               const std::string& where = "config.json");
+  nlohmann::json to_json() const;
+
+  // One entry per layer, in order.
+  std::vector<LayerConfig> layer_list() const;
+  int64_t valid_vocabulary() const { return valid_vocab_size > 0 ? valid_vocab_size : vocab_size; }
+  // Throws Error(kUsage) when the values do not make a model; SequenceModel and from_json call it.
+  void validate(const std::string& where = "model configuration") const;
+};
+
+std::string to_string(HeadConfig::Kind kind);
+std::string to_string(HeadConfig::Pooling pooling);
+
+}  // namespace strandwave
