@@ -22,8 +22,8 @@ struct StepBatches {
 };
 
 // next() returns the steps first_step, first_step + 1, ..., last_step - 1 in order; the thread
-// stays at most `ahead` steps (at least one) in front. pin: batches come in page-locked memory. What
-// Task::batch throws, next() throws at that step.
+// stays at most `ahead` steps (at least one) in front. pin: batches come in page-locked memory.
+// What Task::batch throws, next() throws at that step.
 class BatchQueue {
  public:
   BatchQueue(const Task& task, int64_t first_step, int64_t last_step, int64_t accumulation,

@@ -230,7 +230,7 @@ class Trainer::Loop {
         optimizer_(parameters_, {config_.beta1, config_.beta2, config_.eps, config_.weight_decay,
                                  config_.clip, config_.ema_decay}),
         sums_(options_.device) {
-    if (model_.set_recompute) model_.set_recompute(config_.recompute);
+    if (config_.recompute) model_.set_recompute(true);
   }
 
   TrainingResult run();
@@ -285,8 +285,11 @@ TrainingResult Trainer::Loop::run() {
   steps_meter_.start(static_cast<double>(state_.step));
   tokens_meter_.start(static_cast<double>(state_.tokens));
   while (true) {
-    if (evaluation_due()) evaluate();
-    if (saving_due()) save();
+    if (evaluation_due() || saving_due()) {
+      if (evaluation_due()) evaluate();
+      if (saving_due()) save();
+      tokens_meter_.start(static_cast<double>(state_.tokens));  // the rate is that of training
+    }
     if (state_.step == config_.steps) break;
     if (interrupted()) stop();
     train_step(batches.next());

@@ -21,6 +21,7 @@
 #include "core/base/signals.h"
 #include "core/checkpoint/checkpoint.h"
 #include "core/models/model_config.h"
+#include "core/models/sequence_model.h"
 #include "core/training/schedule.h"
 
 namespace strandwave {
@@ -97,8 +98,7 @@ class TinyTask : public Task {
     batch.tensors = {{"tokens", tokens},
                      {"targets", targets},
                      {"weights", weights},
-                     {"factor", torch::full({}, poisoned ? std::nanf("") : 1.0f)},
-                     {"step", torch::full({}, step)}};
+                     {"factor", torch::full({}, poisoned ? std::nanf("") : 1.0f)}};
     batch.tokens = n;
     return batch;
   }
@@ -301,6 +301,8 @@ TEST_P(TrainerTest, AccumulationDoesNotChangeTheGradient) {
   TrainerConfig config = base_config(setup_);
   config.steps = 5;
   config.log_every = 1;
+  config.eps =
+      1e-3;  // else rounding decides the sign of a step where the gradient cancels to nothing
   TaskOptions options;
   options.rows = 32;
   train(root_ / "whole", setup_, config, options);
@@ -314,6 +316,7 @@ TEST_P(TrainerTest, AccumulationDoesNotChangeTheGradient) {
   for (size_t i = 0; i < whole.size(); ++i)
     for (const char* key : {"loss", "grad_norm"})
       EXPECT_NEAR(whole[i][key].get<double>(), parts[i][key].get<double>(), 2 * tolerance) << key;
+  if (setup_.precision != "fp32") return;
   const Checkpoint a = load_checkpoint(checkpoint_path(root_ / "whole", 5));
   const Checkpoint b = load_checkpoint(checkpoint_path(root_ / "parts", 5));
   for (size_t i = 0; i < a.model.size(); ++i)
@@ -533,6 +536,70 @@ TEST_P(TrainerTest, SigtermSavesAndExits75) {
   const auto newest = latest_valid(root_ / "run");
   ASSERT_TRUE(newest.has_value());
   EXPECT_GE(newest->step, records(root_ / "run").back()["step"].get<int64_t>());
+}
+
+// ---- A real model ------------------------------------------------------------------------------
+
+// Counts upwards: token_t = (start + t) mod 16.
+class CountingTask : public Task {
+ public:
+  explicit CountingTask(std::shared_ptr<SequenceModel> model) : model_(std::move(model)) {}
+
+  Batch batch(int64_t step, int64_t) const override {
+    const torch::Tensor starts = torch::arange(step, step + 4, torch::kInt64).unsqueeze(1);
+    const torch::Tensor tokens = (starts + torch::arange(33, torch::kInt64)).remainder(16);
+    Batch batch;
+    batch.tensors = {{"ids", tokens.slice(1, 0, 32).contiguous()},
+                     {"targets", tokens.slice(1, 1, 33).contiguous()}};
+    batch.weight = static_cast<double>(4 * 32);
+    batch.tokens = 4 * 32;
+    return batch;
+  }
+  torch::Tensor loss(const Batch& batch) override {
+    return model_->language_model_loss(batch.at("ids"), batch.at("targets")).loss.sum();
+  }
+  std::vector<Metric> evaluate() override {
+    const Batch one = batch(7, 0).to(model_->device());
+    return {{"nats", loss(one).item<double>() / one.weight}};
+  }
+  std::string description() const override { return "counting"; }
+  nlohmann::json config() const override { return nlohmann::json::object(); }
+
+ private:
+  std::shared_ptr<SequenceModel> model_;
+};
+
+TEST_P(TrainerTest, SequenceModelLearnsAndContinues) {
+  const OneThread one_thread;
+  ModelConfig model_config;
+  model_config.d_model = 32;
+  model_config.stack = "M{2}";
+  TrainerConfig config = base_config(setup_);
+  config.steps = 30;
+  config.recompute = true;
+  for (const std::string name : {"unbroken", "stopped"}) {
+    for (int part = 0; part < 2; ++part) {
+      const auto model = std::make_shared<SequenceModel>(model_config, 3);
+      CountingTask task(model);
+      RunOptions options;
+      options.directory = root_ / name;
+      options.device = setup_.device;
+      options.quiet = true;
+      Trainer trainer(trainable(model), task, config, options);
+      EXPECT_EQ(model->compute_type(),
+                setup_.precision == "bf16" ? torch::kBFloat16 : torch::kFloat32);
+      EXPECT_EQ(trainer.run().step, 30);
+      // A crash before the last checkpoint; the unbroken run has nothing to do in its second part.
+      if (name == "stopped") fs::remove_all(checkpoint_path(root_ / name, 30));
+    }
+  }
+  // The second part of the "stopped" run went on from step 25 and its last checkpoint was removed
+  // too.
+  EXPECT_EQ(records(root_ / "stopped"), records(root_ / "unbroken"));
+  EXPECT_EQ(file_bytes(root_ / "stopped" / "best" / "model.safetensors"),
+            file_bytes(root_ / "unbroken" / "best" / "model.safetensors"));
+  const auto log = records(root_ / "unbroken", "train");
+  EXPECT_LT(log.back()["loss"].get<double>(), 0.7 * log.front()["loss"].get<double>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, TrainerTest, testing::Values(Placement{torch::kCPU, "fp32"}));
