@@ -37,11 +37,18 @@ std::vector<std::string> row(const benchmark::Result& r) {
 }
 
 nlohmann::json to_json(const benchmark::Timing& t) {
-  return {{"median_ms", t.median * 1e3}, {"p10_ms", t.p10 * 1e3}, {"p90_ms", t.p90 * 1e3}, {"repetitions", t.repetitions}};
+  return {{"median_ms", t.median * 1e3},
+          {"p10_ms", t.p10 * 1e3},
+          {"p90_ms", t.p90 * 1e3},
+          {"repetitions", t.repetitions}};
 }
 
 nlohmann::json to_json(const benchmark::Result& r) {
-  nlohmann::json json = {{"name", r.name}, {"shape", r.shape}, {"dtype", r.dtype}, {"device", r.device}, {"time", to_json(r.time)}};
+  nlohmann::json json = {{"name", r.name},
+                         {"shape", r.shape},
+                         {"dtype", r.dtype},
+                         {"device", r.device},
+                         {"time", to_json(r.time)}};
   if (r.bytes_per_second > 0) {
     json["bytes_per_second"] = r.bytes_per_second;
     json["bandwidth_share"] = r.bandwidth_share;
@@ -64,19 +71,24 @@ void run(Options options) {
     for (const std::string& name : benchmark::list(options.benchmark)) std::cout << name << '\n';
     return;
   }
-  const benchmark::Report report = benchmark::run(options.benchmark, [&](const benchmark::Result& r) {
-    if (!options.common.quiet) std::cerr << r.name << ' ' << r.shape << ' ' << r.dtype << ": " << r.time.median * 1e3 << " ms\n";
-  });
+  const benchmark::Report report =
+      benchmark::run(options.benchmark, [&](const benchmark::Result& r) {
+        if (!options.common.quiet)
+          std::cerr << r.name << ' ' << r.shape << ' ' << r.dtype << ": " << r.time.median * 1e3
+                    << " ms\n";
+      });
   std::cout << device_description(options.benchmark.device) << "; ceilings of this run: copy "
             << format_number("%.0f", report.ceilings.bytes_per_second / 1e9) << " GB/s, GEMM "
             << format_number("%.1f", report.ceilings.flops_per_second / 1e12) << " TFLOP/s\n";
-  std::vector<std::vector<std::string>> rows = {{"operator", "shape", "dtype", "ms", "p10-p90", "bandwidth", "arithmetic", "ratio"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"operator", "shape", "dtype", "ms", "p10-p90", "bandwidth", "arithmetic", "ratio"}};
   nlohmann::json json = {{"benchmark", "operators"},
                          {"version", STRANDWAVE_VERSION},
                          {"command", command_line()},
                          {"device", device_description(options.benchmark.device)},
-                         {"ceilings", {{"bytes_per_second", report.ceilings.bytes_per_second},
-                                       {"flops_per_second", report.ceilings.flops_per_second}}},
+                         {"ceilings",
+                          {{"bytes_per_second", report.ceilings.bytes_per_second},
+                           {"flops_per_second", report.ceilings.flops_per_second}}},
                          {"results", nlohmann::json::array()}};
   for (const benchmark::Result& r : report.results) {
     rows.push_back(row(r));
@@ -89,10 +101,14 @@ void run(Options options) {
 }  // namespace
 
 void add_bench_operators(CLI::App& bench) {
-  CLI::App* command = bench.add_subcommand("operators", "Time of each operator beside the device's ceilings and a reference");
+  CLI::App* command = bench.add_subcommand(
+      "operators", "Time of each operator beside the device's ceilings and a reference");
   auto options = std::make_shared<Options>();
-  command->add_option("--filter", options->benchmark.filter, "Only cases whose name, shape or dtype contains this");
-  command->add_option("--seconds", options->benchmark.seconds, "Seconds of measuring per case")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--filter", options->benchmark.filter,
+                      "Only cases whose name, shape or dtype contains this");
+  command->add_option("--seconds", options->benchmark.seconds, "Seconds of measuring per case")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_flag("--list", options->list, "Only print the cases");
   command->add_option("-o,--output", options->output, "Also write the figures to this JSON file");
   add_common_options(*command, options->common);

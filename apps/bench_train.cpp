@@ -44,13 +44,14 @@ torch::Tensor random_ids(const Options& options) {
   for (int64_t i = 0; i < ids.numel(); ++i)
     ids.data_ptr<int64_t>()[i] =
         dna_tokens ? dna::kA + static_cast<int64_t>(stream.below(static_cast<uint64_t>(i), 4))
-                   : static_cast<int64_t>(stream.below(static_cast<uint64_t>(i), static_cast<uint64_t>(options.vocabulary)));
+                   : static_cast<int64_t>(stream.below(static_cast<uint64_t>(i),
+                                                       static_cast<uint64_t>(options.vocabulary)));
   return ids;
 }
 
 // Seconds of each step: forward, backward, clipping and AdamW on `ids`.
-std::vector<double> time_steps(const std::shared_ptr<SequenceModel>& model, const Options& options, bool lower,
-                               c10::Device device) {
+std::vector<double> time_steps(const std::shared_ptr<SequenceModel>& model, const Options& options,
+                               bool lower, c10::Device device) {
   FlatParameters parameters(model, &SequenceModel::decays, &SequenceModel::lowered, lower, device);
   AdamW optimizer(parameters, {});
   const torch::Tensor ids = random_ids(options).to(device);
@@ -79,7 +80,8 @@ void run(const Options& options) {
   if (options.vocabulary != dna::kPaddedVocabulary) config.valid_vocab_size = 0;
   const auto model = std::make_shared<SequenceModel>(config, 0);
   if (options.recompute) model->set_recomputation(Recomputation::kLayer);
-  const bool bf16 = options.precision == "bf16" || (options.precision == "auto" && device.is_cuda());
+  const bool bf16 =
+      options.precision == "bf16" || (options.precision == "auto" && device.is_cuda());
   const std::vector<double> seconds = time_steps(model, options, bf16, device);
 
   const double median = seconds[seconds.size() / 2];
@@ -102,10 +104,11 @@ void run(const Options& options) {
                                  {"seconds_p90", seconds[seconds.size() * 9 / 10]},
                                  {"tokens_per_second", tokens / median},
                                  {"peak_bytes", memory.peak_bytes}};
-  std::cout << device_description(device) << ", d_model " << config.d_model << ", " << config.stack << ", "
-            << options.batch << " x " << options.length << ", " << (bf16 ? "bf16" : "fp32") << ": "
-            << format_number("%.3f", tokens / median / 1e6) << " Mtok/s, step " << format_number("%.2f", median * 1e3)
-            << " ms (p10 " << format_number("%.2f", seconds[seconds.size() / 10] * 1e3) << ", p90 "
+  std::cout << device_description(device) << ", d_model " << config.d_model << ", " << config.stack
+            << ", " << options.batch << " x " << options.length << ", " << (bf16 ? "bf16" : "fp32")
+            << ": " << format_number("%.3f", tokens / median / 1e6) << " Mtok/s, step "
+            << format_number("%.2f", median * 1e3) << " ms (p10 "
+            << format_number("%.2f", seconds[seconds.size() / 10] * 1e3) << ", p90 "
             << format_number("%.2f", seconds[seconds.size() * 9 / 10] * 1e3) << "), peak "
             << format_bytes(memory.peak_bytes) << '\n';
   if (!options.output.empty()) write_file_atomically(options.output, result.dump(2) + "\n");
@@ -114,17 +117,30 @@ void run(const Options& options) {
 }  // namespace
 
 void add_bench_train(CLI::App& bench) {
-  CLI::App* command = bench.add_subcommand("train", "Tokens per second and memory of a whole training step");
+  CLI::App* command =
+      bench.add_subcommand("train", "Tokens per second and memory of a whole training step");
   auto options = std::make_shared<Options>();
   add_model_options(*command, options->model);
-  command->add_option("--vocabulary", options->vocabulary, "Rows of the embedding")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--batch", options->batch, "Sequences per step")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--length", options->length, "Tokens per sequence")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--vocabulary", options->vocabulary, "Rows of the embedding")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--batch", options->batch, "Sequences per step")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--length", options->length, "Tokens per sequence")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--precision", options->precision, "auto (bf16 on a GPU), fp32 or bf16")
-      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))->capture_default_str();
-  command->add_option("--warmup", options->warmup, "Steps before the timing")->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_option("--repeats", options->repeats, "Timed steps")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_flag("--recompute", options->recompute, "Recompute activations in the backward pass");
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
+      ->capture_default_str();
+  command->add_option("--warmup", options->warmup, "Steps before the timing")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--repeats", options->repeats, "Timed steps")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("--recompute", options->recompute,
+                    "Recompute activations in the backward pass");
   command->add_option("-o,--output", options->output, "Also write the figures to this JSON file");
   add_common_options(*command, options->common);
   command->callback([options] { run(*options); });

@@ -10,7 +10,8 @@ namespace strandwave::apps {
 namespace {
 
 std::vector<std::string> figures(const std::string& name, const ConfusionMatrix& confusion) {
-  return {name, format_number("%.4f", confusion.accuracy()), format_number("%.4f", confusion.balanced_accuracy()),
+  return {name, format_number("%.4f", confusion.accuracy()),
+          format_number("%.4f", confusion.balanced_accuracy()),
           format_number("%.4f", confusion.macro_f1()), format_number("%.4f", confusion.matthews())};
 }
 
@@ -26,7 +27,8 @@ ConfusionMatrix majority(const std::vector<LabelledFragment>& fragments, int cla
   std::vector<int64_t> counts(static_cast<size_t>(classes));
   for (const LabelledFragment& fragment : fragments) ++counts[static_cast<size_t>(fragment.label)];
   ConfusionMatrix confusion(classes);
-  for (const LabelledFragment& fragment : fragments) confusion.add(fragment.label, majority_class(counts));
+  for (const LabelledFragment& fragment : fragments)
+    confusion.add(fragment.label, majority_class(counts));
   return confusion;
 }
 
@@ -34,22 +36,27 @@ ConfusionMatrix majority(const std::vector<LabelledFragment>& fragments, int cla
 
 KmerBayes train_naive_bayes(const LabelledFragments& data) {
   KmerBayes bayes(static_cast<int>(data.labels().size()));
-  data.for_each_training_sequence([&](int32_t label, std::span<const uint8_t> ids) { bayes.add(label, ids); });
+  data.for_each_training_sequence(
+      [&](int32_t label, std::span<const uint8_t> ids) { bayes.add(label, ids); });
   return bayes;
 }
 
-nlohmann::json report_classifier(const SequenceClassifier& classifier, const std::vector<LabelledFragment>& fragments,
-                                 const KmerBayes* bayes, const std::string& title, std::ostream& out) {
+nlohmann::json report_classifier(const SequenceClassifier& classifier,
+                                 const std::vector<LabelledFragment>& fragments,
+                                 const KmerBayes* bayes, const std::string& title,
+                                 std::ostream& out) {
   const auto classes = static_cast<int>(classifier.labels().size());
   const ClassifierEvaluation evaluation = evaluate_classifier(classifier, fragments);
   nlohmann::json result = {{"sequences", fragments.size()}, {"labels", classifier.labels()}};
   result["model"] = to_json(evaluation.confusion);
   result["model"]["cross_entropy"] = evaluation.cross_entropy;
-  std::vector<std::vector<std::string>> rows = {{"classifier", "accuracy", "balanced", "macro F1", "MCC"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"classifier", "accuracy", "balanced", "macro F1", "MCC"}};
   rows.push_back(figures("this model", evaluation.confusion));
   if (bayes != nullptr) {
     ConfusionMatrix confusion(classes);
-    for (const LabelledFragment& fragment : fragments) confusion.add(fragment.label, bayes->predict(fragment.ids));
+    for (const LabelledFragment& fragment : fragments)
+      confusion.add(fragment.label, bayes->predict(fragment.ids));
     rows.push_back(figures("6-mer naive Bayes", confusion));
     result["naive_bayes"] = to_json(confusion);
   }
@@ -70,8 +77,9 @@ nlohmann::json report_classifier(const SequenceClassifier& classifier, const std
   return result;
 }
 
-nlohmann::json evaluate_on_labelled(const std::shared_ptr<SequenceModel>& model, const std::string& path,
-                                    const std::string& baseline, const std::string& cache, std::ostream& out) {
+nlohmann::json evaluate_on_labelled(const std::shared_ptr<SequenceModel>& model,
+                                    const std::string& path, const std::string& baseline,
+                                    const std::string& cache, std::ostream& out) {
   const SequenceClassifier classifier(model, {});
   LabelledOptions reading;
   reading.labels = classifier.labels();

@@ -16,11 +16,14 @@ namespace strandwave::apps {
 KmerBayes train_naive_bayes(const LabelledFragments& data);
 
 // Prints the table and returns it as JSON. `bayes` may be null.
-nlohmann::json report_classifier(const SequenceClassifier& classifier, const std::vector<LabelledFragment>& fragments,
-                                 const KmerBayes* bayes, const std::string& title, std::ostream& out);
+nlohmann::json report_classifier(const SequenceClassifier& classifier,
+                                 const std::vector<LabelledFragment>& fragments,
+                                 const KmerBayes* bayes, const std::string& title,
+                                 std::ostream& out);
 
 // Every sequence of a labelled file; `baseline` (may be empty) is naive Bayes' training data.
-nlohmann::json evaluate_on_labelled(const std::shared_ptr<SequenceModel>& model, const std::string& path,
-                                    const std::string& baseline, const std::string& cache, std::ostream& out);
+nlohmann::json evaluate_on_labelled(const std::shared_ptr<SequenceModel>& model,
+                                    const std::string& path, const std::string& baseline,
+                                    const std::string& cache, std::ostream& out);
 
 }  // namespace strandwave::apps

@@ -45,17 +45,20 @@ class Output {
   }
   void finish() {
     if (file_) file_->commit();
-    if (!file_ && std::fflush(stdout) != 0) throw runtime_failure("standard output cannot be written to");
+    if (!file_ && std::fflush(stdout) != 0)
+      throw runtime_failure("standard output cannot be written to");
   }
 
  private:
   std::unique_ptr<AtomicFile> file_;
 };
 
-std::string header(const Options& options, const std::string& hash, const std::vector<std::string>& labels) {
+std::string header(const Options& options, const std::string& hash,
+                   const std::vector<std::string>& labels) {
   std::string text;
   if (!options.no_pg)
-    text = "##strandwave=" STRANDWAVE_VERSION "\n##command=" + command_line() + "\n##model=" + hash + "\n";
+    text = "##strandwave=" STRANDWAVE_VERSION "\n##command=" + command_line() +
+           "\n##model=" + hash + "\n";
   text += "#name\tlength\tlabel\tprobability";
   for (const std::string& label : labels) text += "\tp:" + label;
   return text + "\n";
@@ -72,8 +75,10 @@ void write_rows(const Reads& reads, const SequenceClassifier& classifier, Output
   std::string text;
   char number[32];
   for (size_t i = 0; i < rows.size(); ++i) {
-    const auto best = static_cast<size_t>(std::max_element(rows[i].begin(), rows[i].end()) - rows[i].begin());
-    text += reads.names[i] + '\t' + std::to_string(reads.ids[i].size()) + '\t' + classifier.labels()[best];
+    const auto best =
+        static_cast<size_t>(std::max_element(rows[i].begin(), rows[i].end()) - rows[i].begin());
+    text += reads.names[i] + '\t' + std::to_string(reads.ids[i].size()) + '\t' +
+            classifier.labels()[best];
     std::snprintf(number, sizeof number, "\t%.6f", static_cast<double>(rows[i][best]));
     text += number;
     for (const float p : rows[i]) {
@@ -111,18 +116,21 @@ void run(Options options) {
       write_rows(reads, classifier, output);
       reads = {};
       const auto done = static_cast<double>(all.bases + reader.counts().bases);
-      progress.update("classified " + format_count(static_cast<double>(all.delivered + reader.counts().delivered)) +
+      progress.update("classified " +
+                      format_count(static_cast<double>(all.delivered + reader.counts().delivered)) +
                       " sequences, " + format_count(meter.rate(done)) + " bases/s");
       if (interrupted() != 0)
-        throw runtime_failure("stopped by a signal; " + (options.output == "-" ? std::string("the output is incomplete")
-                                                                               : options.output + " was not written"));
+        throw runtime_failure("stopped by a signal; " +
+                              (options.output == "-" ? std::string("the output is incomplete")
+                                                     : options.output + " was not written"));
     };
     while (reader.next(record)) {
       reads.names.push_back(record.name);
       reads.ids.emplace_back(record.sequence.size());
       dna::encode(record.sequence, reads.ids.back().data());
       reads.bases += static_cast<int64_t>(record.sequence.size());
-      if (reads.bases >= 4 * options.classifier.batch_bases || reads.ids.size() >= kMostReads) flush();
+      if (reads.bases >= 4 * options.classifier.batch_bases || reads.ids.size() >= kMostReads)
+        flush();
     }
     flush();
     const SequenceReaderCounts& counts = reader.counts();
@@ -134,38 +142,55 @@ void run(Options options) {
     all.without_sequence += counts.without_sequence;
   }
   output.finish();
-  progress.message(std::to_string(all.records) + " records: " + std::to_string(all.delivered) + " classified, " +
-                   std::to_string(all.filtered_flags + all.filtered_quality) + " filtered, " +
-                   std::to_string(all.without_sequence) + " without sequence; " +
-                   format_count(static_cast<double>(all.delivered) / std::max(meter.seconds(), 1e-9)) +
-                   " sequences/s, " + format_count(static_cast<double>(all.bases) / std::max(meter.seconds(), 1e-9)) +
-                   " bases/s");
+  progress.message(
+      std::to_string(all.records) + " records: " + std::to_string(all.delivered) + " classified, " +
+      std::to_string(all.filtered_flags + all.filtered_quality) + " filtered, " +
+      std::to_string(all.without_sequence) + " without sequence; " +
+      format_count(static_cast<double>(all.delivered) / std::max(meter.seconds(), 1e-9)) +
+      " sequences/s, " +
+      format_count(static_cast<double>(all.bases) / std::max(meter.seconds(), 1e-9)) + " bases/s");
 }
 
 }  // namespace
 
 void add_dna_classify(CLI::App& dna) {
-  CLI::App* command = dna.add_subcommand("classify", "Class and probabilities of reads or contigs, as TSV");
+  CLI::App* command =
+      dna.add_subcommand("classify", "Class and probabilities of reads or contigs, as TSV");
   auto options = std::make_shared<Options>();
   command->add_option("--model", options->model, "Fine-tuned run or model folder")->required();
-  command->add_option("INPUT", options->inputs,
-                      "FASTA, FASTQ, SAM, BAM or CRAM, recognised by content, plain or compressed; - is stdin")
+  command
+      ->add_option(
+          "INPUT", options->inputs,
+          "FASTA, FASTQ, SAM, BAM or CRAM, recognised by content, plain or compressed; - is stdin")
       ->required();
-  command->add_option("-o,--output", options->output, "TSV to write; - is stdout")->capture_default_str();
+  command->add_option("-o,--output", options->output, "TSV to write; - is stdout")
+      ->capture_default_str();
   command->add_flag("--force", options->force, "Overwrite the output file");
-  command->add_flag("--no-PG", options->no_pg, "Leave out the header lines with version, command and model");
-  command->add_flag("--one-strand", options->one_strand, "Do not average with the reverse complement: twice as fast");
-  command->add_option("--batch-bases", options->classifier.batch_bases,
-                      "Bases run at once; longer sequences go through in pieces, carrying the state")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))->capture_default_str();
-  command->add_option("-q,--min-MQ", options->reader.min_mapping_quality, "Alignments: least mapping quality")
-      ->check(CLI::Range(0, 255))->capture_default_str();
-  command->add_option("-f,--require-flags", options->reader.require_flags, "Alignments: flags that must all be set")
+  command->add_flag("--no-PG", options->no_pg,
+                    "Leave out the header lines with version, command and model");
+  command->add_flag("--one-strand", options->one_strand,
+                    "Do not average with the reverse complement: twice as fast");
+  command
+      ->add_option("--batch-bases", options->classifier.batch_bases,
+                   "Bases run at once; longer sequences go through in pieces, carrying the state")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
-  command->add_option("-F,--exclude-flags", options->reader.exclude_flags,
-                      "Alignments: leave out those with any of these flags (3840: secondary, failed, duplicate, supplementary)")
+  command
+      ->add_option("-q,--min-MQ", options->reader.min_mapping_quality,
+                   "Alignments: least mapping quality")
+      ->check(CLI::Range(0, 255))
       ->capture_default_str();
-  command->add_option("-T,--reference", options->reader.reference, "FASTA that CRAM was compressed against");
+  command
+      ->add_option("-f,--require-flags", options->reader.require_flags,
+                   "Alignments: flags that must all be set")
+      ->capture_default_str();
+  command
+      ->add_option("-F,--exclude-flags", options->reader.exclude_flags,
+                   "Alignments: leave out those with any of these flags (3840: secondary, failed, "
+                   "duplicate, supplementary)")
+      ->capture_default_str();
+  command->add_option("-T,--reference", options->reader.reference,
+                      "FASTA that CRAM was compressed against");
   add_common_options(*command, options->common);
   command->callback([options] { run(*options); });
 }

@@ -26,28 +26,33 @@ nlohmann::json evaluate(Options& options, const c10::Device device) {
   const std::shared_ptr<SequenceModel> model = load_model(options.model);
   model->to(device);
   if (model->config().head.kind == HeadConfig::Kind::kClassifier) {
-    if (options.genome.paths.size() != 1) throw usage_error("a classifier is evaluated on one labelled file");
-    return evaluate_on_labelled(model, options.genome.paths[0], options.baseline, options.genome.cache, std::cout);
+    if (options.genome.paths.size() != 1)
+      throw usage_error("a classifier is evaluated on one labelled file");
+    return evaluate_on_labelled(model, options.genome.paths[0], options.baseline,
+                                options.genome.cache, std::cout);
   }
   const Genome genome = open_genome(options.genome, options.common.quiet);
   if (options.evaluation.window == 0) options.evaluation.window = 8192;
-  return evaluate_language_model(*model, genome, make_splits(genome, options.genome.split), options.evaluation,
-                                 options.common.quiet, std::cout);
+  return evaluate_language_model(*model, genome, make_splits(genome, options.genome.split),
+                                 options.evaluation, options.common.quiet, std::cout);
 }
 
 }  // namespace
 
 void add_dna_evaluate(CLI::App& dna) {
   CLI::App* command = dna.add_subcommand(
-      "evaluate", "Bits per base of a language model beside Markov models, or accuracy of a classifier");
+      "evaluate",
+      "Bits per base of a language model beside Markov models, or accuracy of a classifier");
   auto options = std::make_shared<Options>();
   command->add_option("--model", options->model, "Run or model folder")->required();
   add_genome_options(*command, options->genome);
   command->get_option("GENOME")->description(
-      "FASTA files of the genome; for a classifier one labelled CSV, FASTA or FASTQ (label=NAME in the header)");
+      "FASTA files of the genome; for a classifier one labelled CSV, FASTA or FASTQ (label=NAME in "
+      "the header)");
   add_evaluation_options(*command, options->evaluation);
   command->add_option("--baseline", options->baseline,
-                      "Training data (manifest, CSV or FASTA) of the 6-mer naive Bayes that a classifier is compared with");
+                      "Training data (manifest, CSV or FASTA) of the 6-mer naive Bayes that a "
+                      "classifier is compared with");
   command->add_option("-o,--output", options->output, "Also write the figures to this JSON file");
   add_common_options(*command, options->common);
   command->callback([options] {

@@ -22,7 +22,8 @@ struct Options {
   int64_t test_per_class = 2000;
 };
 
-std::shared_ptr<SequenceModel> make_model(const Options& options, const std::vector<std::string>& labels) {
+std::shared_ptr<SequenceModel> make_model(const Options& options,
+                                          const std::vector<std::string>& labels) {
   HeadConfig head;
   head.kind = HeadConfig::Kind::kClassifier;
   head.classes = labels;
@@ -36,7 +37,8 @@ std::shared_ptr<SequenceModel> make_model(const Options& options, const std::vec
 
 void run(Options options) {
   const c10::Device device = options.training.common.prepare();
-  const std::shared_ptr<const LabelledFragments> data = LabelledFragments::open(options.data, options.fragments);
+  const std::shared_ptr<const LabelledFragments> data =
+      LabelledFragments::open(options.data, options.fragments);
   if (!options.training.common.quiet) std::cerr << "data: " << data->description() << '\n';
 
   options.task.accumulation = options.training.trainer.accumulation;
@@ -64,21 +66,37 @@ void add_dna_finetune(CLI::App& dna) {
   CLI::App* command = dna.add_subcommand("finetune", "Fit a classifier of DNA sequences");
   auto options = std::make_shared<Options>();
   options->training.trainer.lr = 2e-3;
-  command->add_option("DATA", options->data,
-                      "Manifest TSV of genomes (path label [group] [split]), or labelled CSV (sequence,label) or FASTA")
+  command
+      ->add_option("DATA", options->data,
+                   "Manifest TSV of genomes (path label [group] [split]), or labelled CSV "
+                   "(sequence,label) or FASTA")
       ->required();
-  command->add_option("--model", options->start_from, "Pretrained run or model; without it a new model is trained from scratch");
-  command->add_option("--length", options->fragments.length, "Bases per training fragment; needed for genomes; 0: whole sequences")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_option("--error-rate", options->fragments.error_rate, "Substitutions per base in training fragments, 0 to 1")
-      ->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  command->add_option("--batch", options->task.batch, "Fragments per micro-batch")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--eval-per-class", options->task.evaluation_per_class, "Validation fragments per class")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--model", options->start_from,
+                      "Pretrained run or model; without it a new model is trained from scratch");
+  command
+      ->add_option("--length", options->fragments.length,
+                   "Bases per training fragment; needed for genomes; 0: whole sequences")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--error-rate", options->fragments.error_rate,
+                   "Substitutions per base in training fragments, 0 to 1")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--batch", options->task.batch, "Fragments per micro-batch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--eval-per-class", options->task.evaluation_per_class,
+                   "Validation fragments per class")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--test-per-class", options->test_per_class, "Test fragments per class")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--cache", options->fragments.cache_dir,
-                      "Folder of packed genomes; default $STRANDWAVE_CACHE, $XDG_CACHE_HOME/strandwave or ~/.cache/strandwave");
+                      "Folder of packed genomes; default $STRANDWAVE_CACHE, "
+                      "$XDG_CACHE_HOME/strandwave or ~/.cache/strandwave");
   add_model_options(*command, options->model);
   add_training_options(*command, options->training);
   command->callback([options] { run(*options); });

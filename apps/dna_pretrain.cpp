@@ -25,7 +25,8 @@ struct Options {
 
 std::shared_ptr<SequenceModel> make_model(const Options& options) {
   if (!options.start_from.empty()) return load_model(options.start_from);
-  return std::make_shared<SequenceModel>(dna_model_config(options.model), options.training.trainer.seed);
+  return std::make_shared<SequenceModel>(dna_model_config(options.model),
+                                         options.training.trainer.seed);
 }
 
 void run(Options options) {
@@ -48,7 +49,8 @@ void run(Options options) {
   best->to(device);
   if (options.evaluation.window == 0) options.evaluation.window = options.task.window;
   options.evaluation.batch_tokens = options.task.batch * options.task.window;
-  nlohmann::json evaluation = evaluate_language_model(*best, genome, splits, options.evaluation, quiet, std::cout);
+  nlohmann::json evaluation =
+      evaluate_language_model(*best, genome, splits, options.evaluation, quiet, std::cout);
   evaluation["command"] = command_line();
   write_file_atomically(folder / "test.json", evaluation.dump(2) + "\n");
 }
@@ -59,16 +61,31 @@ void add_dna_pretrain(CLI::App& dna) {
   CLI::App* command = dna.add_subcommand("pretrain", "Learn to predict the next base of a genome");
   auto options = std::make_shared<Options>();
   add_genome_options(*command, options->genome);
-  command->add_option("--window", options->task.window, "Bases per training window")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--batch", options->task.batch, "Windows per micro-batch")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--warmup-window", options->task.warmup_window, "Window at the start, in bases, doubling up to --window; 0: none")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_option("--warmup-window-steps", options->task.warmup_steps, "Steps until the full window")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_flag("--one-strand", options->one_strand, "Do not read windows as reverse complement half of the time");
-  command->add_option("--eval-bases", options->task.evaluation_bases, "Validation on at most so many bases, evenly spread; 0: all")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_option("--model", options->start_from, "Start from this run or model instead of a new one");
+  command->add_option("--window", options->task.window, "Bases per training window")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--batch", options->task.batch, "Windows per micro-batch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--warmup-window", options->task.warmup_window,
+                   "Window at the start, in bases, doubling up to --window; 0: none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--warmup-window-steps", options->task.warmup_steps,
+                   "Steps until the full window")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_flag("--one-strand", options->one_strand,
+                    "Do not read windows as reverse complement half of the time");
+  command
+      ->add_option("--eval-bases", options->task.evaluation_bases,
+                   "Validation on at most so many bases, evenly spread; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--model", options->start_from,
+                      "Start from this run or model instead of a new one");
   add_model_options(*command, options->model);
   add_evaluation_options(*command, options->evaluation);
   add_training_options(*command, options->training);

@@ -18,8 +18,9 @@ void refuse_existing(const std::string& output, bool force) {
 
 void show(const std::string& path, bool tensors) {
   const LoadedModel loaded = load_model_with_state(path);
-  std::cout << "model       " << loaded.directory.string() << "\nsha256      " << loaded.hash << "\nparameters  "
-            << loaded.model->parameter_count() << "\nconfig      " << loaded.model->config().to_json().dump(2) << '\n';
+  std::cout << "model       " << loaded.directory.string() << "\nsha256      " << loaded.hash
+            << "\nparameters  " << loaded.model->parameter_count() << "\nconfig      "
+            << loaded.model->config().to_json().dump(2) << '\n';
   if (!loaded.state.empty()) std::cout << "state       " << loaded.state.dump(2) << '\n';
   if (!tensors) return;
   for (const auto& [name, tensor] : loaded.model->named_tensors())
@@ -54,7 +55,8 @@ void add_model(CLI::App& program) {
       ->callback([options] {
         const std::shared_ptr<SequenceModel> imported = import_model(options->path);
         refuse_existing(options->output, options->force);
-        save_model(options->output, *imported, {{"imported_from", std::filesystem::path(options->path).filename().string()}});
+        save_model(options->output, *imported,
+                   {{"imported_from", std::filesystem::path(options->path).filename().string()}});
         std::cout << options->output << ": " << imported->parameter_count() << " parameters\n";
       });
   add_conversion("export", "Write a language model as Hugging Face's MambaForCausalLM reads it",

@@ -24,8 +24,9 @@ void add_common_options(CLI::App& command, CommonOptions& options);
 void add_seed_option(CLI::App& command, uint64_t& seed);
 void add_output_folder_options(CLI::App& command, std::string& output, bool& force);
 
-// `--config FILE`: TOML whose keys are the long names of the subcommand's options. Returns argv with
-// the file's values put in front of the flags; a flag given on the command line wins over the file.
+// `--config FILE`: TOML whose keys are the long names of the subcommand's options. Returns argv
+// with the file's values put in front of the flags; a flag given on the command line wins over the
+// file.
 std::vector<std::string> expand_config(const std::vector<std::string>& arguments);
 
 // The command line as one shell-quoted string, for provenance.

@@ -17,10 +17,13 @@ namespace {
 
 int exit_code(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::kUsage: return 2;
-    case ErrorKind::kInterrupted: return 75;
+    case ErrorKind::kUsage:
+      return 2;
+    case ErrorKind::kInterrupted:
+      return 75;
     case ErrorKind::kInput:
-    case ErrorKind::kRuntime: return 1;
+    case ErrorKind::kRuntime:
+      return 1;
   }
   return 1;
 }
@@ -32,8 +35,10 @@ int fail(const std::string& message, int code) {
 
 void add_commands(CLI::App& program) {
   program.require_subcommand(1);
-  program.set_version_flag("--version", std::string("strandwave " STRANDWAVE_VERSION " (LibTorch " STRANDWAVE_TORCH_VERSION ")"));
-  CLI::App* dna = program.add_subcommand("dna", "Genomes and reads: pretrain, finetune, classify, evaluate");
+  program.set_version_flag("--version", std::string("strandwave " STRANDWAVE_VERSION
+                                                    " (LibTorch " STRANDWAVE_TORCH_VERSION ")"));
+  CLI::App* dna =
+      program.add_subcommand("dna", "Genomes and reads: pretrain, finetune, classify, evaluate");
   dna->require_subcommand(1);
   add_dna_pretrain(*dna);
   add_dna_finetune(*dna);
@@ -65,7 +70,9 @@ int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
 }  // namespace
 
 int run_program(int argc, char** argv) {
-  CLI::App program("strandwave: selective state-space models for very long sequences, DNA and audio", "strandwave");
+  CLI::App program(
+      "strandwave: selective state-space models for very long sequences, DNA and audio",
+      "strandwave");
   add_commands(program);
   try {
     return parse_and_run(program, std::vector<std::string>(argv + 1, argv + argc));

@@ -11,38 +11,70 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
   TrainerConfig& t = options.trainer;
   add_output_folder_options(command, options.output, options.force);
   add_seed_option(command, t.seed);
-  command.add_option("--steps", t.steps, "Optimizer steps")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--steps", t.steps, "Optimizer steps")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command.add_option("--accumulation", t.accumulation, "Micro-batches per step")
-      ->check(CLI::PositiveNumber)->capture_default_str();
-  command.add_option("--lr", t.lr, "Peak learning rate")->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--lr", t.lr, "Peak learning rate")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command.add_option("--min-lr", t.min_lr, "Learning rate of the last step")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--warmup", t.warmup_steps, "Steps of linear warm-up; cosine decay follows")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--weight-decay", t.weight_decay, "Decoupled weight decay of matrices")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command.add_option("--beta2", t.beta2, "AdamW's second-moment decay")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--beta2", t.beta2, "AdamW's second-moment decay")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command.add_option("--clip", t.clip, "Bound of the gradient's norm; 0: none")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--ema", t.ema_decay, "Decay of a moving average of the parameters; 0: none")
-      ->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  command.add_option("--precision", options.precision, "auto (bf16 on a GPU, fp32 on the CPU), fp32 or bf16")
-      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))->capture_default_str();
-  command.add_flag("--recompute", t.recompute, "Recompute activations in the backward pass: less memory, more time");
-  command.add_option("--log-every", t.log_every, "Steps between log records")->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
+      .add_option("--precision", options.precision,
+                  "auto (bf16 on a GPU, fp32 on the CPU), fp32 or bf16")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
+      ->capture_default_str();
+  command.add_flag("--recompute", t.recompute,
+                   "Recompute activations in the backward pass: less memory, more time");
+  command.add_option("--log-every", t.log_every, "Steps between log records")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command.add_option("--eval-every", t.eval_every, "Steps between evaluations; 0: only at the end")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command.add_option("--save-every", t.save_every, "Steps between checkpoints; 0: only at the end and on a signal")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command.add_option("--keep", t.keep, "Newest checkpoints kept, beside the best")->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--save-every", t.save_every,
+                  "Steps between checkpoints; 0: only at the end and on a signal")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--keep", t.keep, "Newest checkpoints kept, beside the best")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   add_common_options(command, options.common);
 }
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
-  command.add_option("--d-model", options.d_model, "Width of the model")->check(CLI::Range(1, 65536))->capture_default_str();
-  command.add_option("--layers", options.layers, "Layer string: M is a Mamba layer, M{8} eight of them")->capture_default_str();
-  command.add_option("--d-state", options.d_state, "States per channel of a Mamba layer")->check(CLI::Range(1, 256))->capture_default_str();
-  command.add_option("--model-config", options.config, "A config.json that describes the model instead (docs/formats.md)");
+  command.add_option("--d-model", options.d_model, "Width of the model")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command
+      .add_option("--layers", options.layers,
+                  "Layer string: M is a Mamba layer, M{8} eight of them")
+      ->capture_default_str();
+  command.add_option("--d-state", options.d_state, "States per channel of a Mamba layer")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command.add_option("--model-config", options.config,
+                     "A config.json that describes the model instead (docs/formats.md)");
 }
 
 ModelConfig dna_model_config(const ModelOptions& options) {
@@ -59,8 +91,9 @@ ModelConfig dna_model_config(const ModelOptions& options) {
   return config;
 }
 
-TrainingResult train(const std::shared_ptr<SequenceModel>& model, Task& task, TrainingOptions options,
-                     c10::Device device, const std::function<void()>& prepared) {
+TrainingResult train(const std::shared_ptr<SequenceModel>& model, Task& task,
+                     TrainingOptions options, c10::Device device,
+                     const std::function<void()>& prepared) {
   if (options.precision == "auto") options.precision = device.is_cuda() ? "bf16" : "fp32";
   options.trainer.precision = options.precision;
   options.trainer.validate();

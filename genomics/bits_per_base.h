@@ -15,39 +15,45 @@
 
 namespace strandwave {
 
-// -log2 p of every position of some windows. NaN where the base is N or ambiguous: such positions are
-// never scored. Each window is scored on its own: its first base is predicted from the start token.
+// -log2 p of every position of some windows. NaN where the base is N or ambiguous: such positions
+// are never scored. Each window is scored on its own: its first base is predicted from the start
+// token.
 struct ScoredWindows {
   std::vector<Window> windows;
-  std::vector<float> bits;            // the windows one behind the other
-  int64_t positions() const;          // scored ones
+  std::vector<float> bits;    // the windows one behind the other
+  int64_t positions() const;  // scored ones
   double total_bits() const;
-  double bits_per_base() const;       // 0 when nothing was scored
+  double bits_per_base() const;  // 0 when nothing was scored
 };
 
-// What the model reads when it predicts `ids` (batch, length): the start token, then all but the last.
+// What the model reads when it predicts `ids` (batch, length): the start token, then all but the
+// last.
 torch::Tensor shifted_inputs(const torch::Tensor& ids);
 // What it must predict: ids as int64, -1 where the id is no base.
 torch::Tensor base_targets(const torch::Tensor& ids);
 
-// Windows of equal length are run together, up to batch_tokens positions at once. `progress` is called
-// with the number of positions done; it may throw to stop.
-ScoredWindows score_windows(SequenceModel& model, const Genome& genome, const std::vector<Window>& windows,
-                            int64_t batch_tokens, const std::function<void(int64_t)>& progress = {});
+// Windows of equal length are run together, up to batch_tokens positions at once. `progress` is
+// called with the number of positions done; it may throw to stop.
+ScoredWindows score_windows(SequenceModel& model, const Genome& genome,
+                            const std::vector<Window>& windows, int64_t batch_tokens,
+                            const std::function<void(int64_t)>& progress = {});
 
-// Tiles of `window` bases over the intervals; with max_bases > 0 only so many of them, evenly spread.
-std::vector<Window> evaluation_windows(const Genome& genome, const Intervals& intervals, int64_t window,
-                                       int64_t max_bases);
+// Tiles of `window` bases over the intervals; with max_bases > 0 only so many of them, evenly
+// spread.
+std::vector<Window> evaluation_windows(const Genome& genome, const Intervals& intervals,
+                                       int64_t window, int64_t max_bases);
 
-// A Markov model on exactly the positions that the model was scored on. Its context reaches back over
-// the window's start, inside `intervals`: an advantage that it keeps.
+// A Markov model on exactly the positions that the model was scored on. Its context reaches back
+// over the window's start, inside `intervals`: an advantage that it keeps.
 struct MarkovComparison {
   int order = 0;
   double bits_per_base = 0;
-  BootstrapInterval difference;  // model minus Markov, bits per base; blocks of 100 kb, 1,000 resamples
+  BootstrapInterval
+      difference;  // model minus Markov, bits per base; blocks of 100 kb, 1,000 resamples
 };
 std::vector<MarkovComparison> compare_with_markov(const ScoredWindows& scored, const Genome& genome,
-                                                  const Intervals& intervals, const MarkovModel& markov,
+                                                  const Intervals& intervals,
+                                                  const MarkovModel& markov,
                                                   const std::vector<int>& orders);
 
 // Bits per base by the number of bases seen before, in [first, last).

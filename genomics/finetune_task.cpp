@@ -7,13 +7,16 @@
 
 namespace strandwave {
 
-FinetuneTask::FinetuneTask(std::shared_ptr<SequenceModel> model, std::shared_ptr<const LabelledFragments> data,
-                           FinetuneOptions options)
-    : model_(std::move(model)), data_(std::move(data)), options_(options),
+FinetuneTask::FinetuneTask(std::shared_ptr<SequenceModel> model,
+                           std::shared_ptr<const LabelledFragments> data, FinetuneOptions options)
+    : model_(std::move(model)),
+      data_(std::move(data)),
+      options_(options),
       validation_(data_->fixed(Split::kValidation, options_.evaluation_per_class)) {}
 
 Batch FinetuneTask::batch(int64_t step, int64_t micro_batch) const {
-  const auto first = static_cast<uint64_t>((step * options_.accumulation + micro_batch) * options_.batch);
+  const auto first =
+      static_cast<uint64_t>((step * options_.accumulation + micro_batch) * options_.batch);
   std::vector<LabelledFragment> fragments;
   std::vector<std::span<const uint8_t>> sequences;
   torch::Tensor labels = torch::empty({options_.batch}, torch::kLong);
@@ -35,7 +38,8 @@ Batch FinetuneTask::batch(int64_t step, int64_t micro_batch) const {
 torch::Tensor FinetuneTask::loss(const Batch& batch) {
   ModelInput input;
   input.layout = batch.layout ? &*batch.layout : nullptr;
-  const torch::Tensor log_probabilities = torch::log_softmax(model_->classify(batch.at("ids"), input), 1);
+  const torch::Tensor log_probabilities =
+      torch::log_softmax(model_->classify(batch.at("ids"), input), 1);
   return -log_probabilities.gather(1, batch.at("labels").unsqueeze(1)).sum();
 }
 
@@ -44,7 +48,8 @@ std::vector<Metric> FinetuneTask::evaluate() {
   const SequenceClassifier classifier(model_, {});
   const ClassifierEvaluation result =
       evaluate_classifier(classifier, validation_, [](int64_t) { throw_if_interrupted(); });
-  return {{"accuracy", result.confusion.accuracy(), true}, {"cross_entropy", result.cross_entropy, false}};
+  return {{"accuracy", result.confusion.accuracy(), true},
+          {"cross_entropy", result.cross_entropy, false}};
 }
 
 nlohmann::json FinetuneTask::config() const {
@@ -68,9 +73,11 @@ ClassifierEvaluation evaluate_classifier(const SequenceClassifier& classifier,
     const auto rows = classifier.probabilities(sequences);
     for (size_t i = first; i < last; ++i) {
       const std::vector<float>& row = rows[i - first];
-      const auto prediction = static_cast<int>(std::max_element(row.begin(), row.end()) - row.begin());
+      const auto prediction =
+          static_cast<int>(std::max_element(row.begin(), row.end()) - row.begin());
       result.confusion.add(fragments[i].label, prediction);
-      result.cross_entropy -= std::log(std::max(row[static_cast<size_t>(fragments[i].label)], 1e-30F));
+      result.cross_entropy -=
+          std::log(std::max(row[static_cast<size_t>(fragments[i].label)], 1e-30F));
     }
     if (progress) progress(static_cast<int64_t>(last));
   }

@@ -13,13 +13,14 @@
 namespace strandwave {
 
 struct FinetuneOptions {
-  int64_t batch = 64;              // fragments per micro-batch
-  int64_t accumulation = 1;        // as in TrainerConfig
+  int64_t batch = 64;        // fragments per micro-batch
+  int64_t accumulation = 1;  // as in TrainerConfig
   uint64_t seed = 0;
   int64_t evaluation_per_class = 200;
 };
 
-// Cross entropy of the label. The metrics are accuracy and loss on the validation split, both strands.
+// Cross entropy of the label. The metrics are accuracy and loss on the validation split, both
+// strands.
 class FinetuneTask : public Task {
  public:
   FinetuneTask(std::shared_ptr<SequenceModel> model, std::shared_ptr<const LabelledFragments> data,
@@ -32,7 +33,8 @@ class FinetuneTask : public Task {
   nlohmann::json config() const override;
   std::string token_name() const override { return "base"; }
   std::string memory_advice() const override {
-    return "lower --batch or --length (raise --accumulation to keep the fragments of a step), or give --recompute";
+    return "lower --batch or --length (raise --accumulation to keep the fragments of a step), or "
+           "give --recompute";
   }
 
  private:

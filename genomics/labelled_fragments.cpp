@@ -33,7 +33,8 @@ Split parse_split(const std::string& text, const std::string& where) {
 // Genomes of a manifest: fragments are windows.
 class GenomeFragments : public LabelledFragments {
  public:
-  GenomeFragments(const std::string& path, const FragmentOptions& options) : LabelledFragments(options) {
+  GenomeFragments(const std::string& path, const FragmentOptions& options)
+      : LabelledFragments(options) {
     if (options_.length <= 0)
       throw usage_error(path + " lists genomes: give --length, the bases of a fragment");
     LabelledOptions reading;
@@ -51,7 +52,8 @@ class GenomeFragments : public LabelledFragments {
   LabelledFragment sample(uint64_t seed, uint64_t index) const override {
     const RandomStream choice(seed, RandomPurpose::kShuffle, 1, index);
     const auto label = static_cast<int32_t>(choice.below(0, labels_.size()));
-    LabelledFragment fragment = cut(training_[static_cast<size_t>(label)].window(seed, index), label);
+    LabelledFragment fragment =
+        cut(training_[static_cast<size_t>(label)].window(seed, index), label);
     augment(fragment, seed, index);
     return fragment;
   }
@@ -64,7 +66,8 @@ class GenomeFragments : public LabelledFragments {
           tile_windows(*genome_, intervals, options_.length, options_.length, false, 0.5);
       const size_t count = std::min(windows.size(), static_cast<size_t>(max_per_class));
       for (size_t i = 0; i < count; ++i)
-        fragments.push_back(cut(windows[(2 * i + 1) * windows.size() / (2 * count)], static_cast<int32_t>(label)));
+        fragments.push_back(
+            cut(windows[(2 * i + 1) * windows.size() / (2 * count)], static_cast<int32_t>(label)));
     }
     return fragments;
   }
@@ -82,10 +85,11 @@ class GenomeFragments : public LabelledFragments {
 
   std::string description() const override {
     int64_t bases = 0;
-    for (const Intervals& intervals : intervals_[static_cast<size_t>(Split::kTrain)]) bases += total_length(intervals);
-    return std::to_string(manifest_.rows.size()) + " genomes, " + std::to_string(labels_.size()) + " classes, " +
-           format_count(static_cast<double>(bases)) + " bases in training, fragments of " +
-           std::to_string(options_.length);
+    for (const Intervals& intervals : intervals_[static_cast<size_t>(Split::kTrain)])
+      bases += total_length(intervals);
+    return std::to_string(manifest_.rows.size()) + " genomes, " + std::to_string(labels_.size()) +
+           " classes, " + format_count(static_cast<double>(bases)) +
+           " bases in training, fragments of " + std::to_string(options_.length);
   }
 
   std::string hash() const override { return genome_->hash(); }
@@ -93,9 +97,10 @@ class GenomeFragments : public LabelledFragments {
  private:
   void assign(const std::string& path) {
     for (auto& split : intervals_) split.resize(labels_.size());
-    const bool given = std::any_of(manifest_.rows.begin(), manifest_.rows.end(), [&](const ManifestRow& row) {
-      return !row.split.empty() && parse_split(row.split, path) == Split::kValidation;
-    });
+    const bool given =
+        std::any_of(manifest_.rows.begin(), manifest_.rows.end(), [&](const ManifestRow& row) {
+          return !row.split.empty() && parse_split(row.split, path) == Split::kValidation;
+        });
     for (size_t c = 0; c < genome_->contigs().size(); ++c) {
       const Contig& contig = genome_->contigs()[c];
       const ManifestRow& row = manifest_.rows[static_cast<size_t>(contig.file)];
@@ -119,7 +124,8 @@ class GenomeFragments : public LabelledFragments {
                         "the training split of " + path + " (contigs of at least " +
                             std::to_string(options_.length) + " bases)");
     for (const Intervals& intervals : intervals_[0])
-      training_.emplace_back(*genome_, intervals, options_.length, WindowSampler::Options{0.5, false});
+      training_.emplace_back(*genome_, intervals, options_.length,
+                             WindowSampler::Options{0.5, false});
   }
 
   void add(Split split, int32_t label, const Interval& interval) {
@@ -142,7 +148,8 @@ class GenomeFragments : public LabelledFragments {
 // Labelled sequences of a table or a FASTA file.
 class SequenceFragments : public LabelledFragments {
  public:
-  SequenceFragments(const std::string& path, const FragmentOptions& options) : LabelledFragments(options) {
+  SequenceFragments(const std::string& path, const FragmentOptions& options)
+      : LabelledFragments(options) {
     LabelledOptions reading;
     reading.labels = options_.labels;
     LabelledData data = read_labelled(path, reading);
@@ -166,7 +173,8 @@ class SequenceFragments : public LabelledFragments {
         if (tenth == 0 && !validation_given) split = Split::kValidation;
         if (tenth == 1 && !test_given && !validation_given) split = Split::kTest;
       }
-      members_[static_cast<size_t>(split)][static_cast<size_t>(sequence.label)].push_back(sequences_.size());
+      members_[static_cast<size_t>(split)][static_cast<size_t>(sequence.label)].push_back(
+          sequences_.size());
       sequences_.push_back(std::move(fragment));
     }
     std::vector<int64_t> counts(labels_.size());
@@ -181,8 +189,10 @@ class SequenceFragments : public LabelledFragments {
     LabelledFragment fragment = sequences_[members[choice.below(1, members.size())]];
     const auto size = static_cast<int64_t>(fragment.ids.size());
     if (options_.length > 0 && size > options_.length) {
-      const auto start = static_cast<ptrdiff_t>(choice.below(2, static_cast<uint64_t>(size - options_.length + 1)));
-      fragment.ids.assign(fragment.ids.begin() + start, fragment.ids.begin() + start + options_.length);
+      const auto start = static_cast<ptrdiff_t>(
+          choice.below(2, static_cast<uint64_t>(size - options_.length + 1)));
+      fragment.ids.assign(fragment.ids.begin() + start,
+                          fragment.ids.begin() + start + options_.length);
     }
     augment(fragment, seed, index);
     return fragment;
@@ -192,7 +202,8 @@ class SequenceFragments : public LabelledFragments {
     std::vector<LabelledFragment> fragments;
     for (const std::vector<size_t>& members : members_[static_cast<size_t>(split)]) {
       const size_t count = std::min(members.size(), static_cast<size_t>(max_per_class));
-      for (size_t i = 0; i < count; ++i) fragments.push_back(sequences_[members[i * members.size() / count]]);
+      for (size_t i = 0; i < count; ++i)
+        fragments.push_back(sequences_[members[i * members.size() / count]]);
     }
     return fragments;
   }
@@ -207,8 +218,9 @@ class SequenceFragments : public LabelledFragments {
     std::array<size_t, 3> counts{};
     for (size_t split = 0; split < 3; ++split)
       for (const auto& members : members_[split]) counts[split] += members.size();
-    return std::to_string(labels_.size()) + " classes, " + std::to_string(counts[0]) + " training, " +
-           std::to_string(counts[1]) + " validation and " + std::to_string(counts[2]) + " test sequences";
+    return std::to_string(labels_.size()) + " classes, " + std::to_string(counts[0]) +
+           " training, " + std::to_string(counts[1]) + " validation and " +
+           std::to_string(counts[2]) + " test sequences";
   }
 
   std::string hash() const override {
@@ -225,8 +237,10 @@ class SequenceFragments : public LabelledFragments {
 
 }  // namespace
 
-std::unique_ptr<LabelledFragments> LabelledFragments::open(const std::string& path, const FragmentOptions& options) {
-  if (labelled_format(path) == LabelledFormat::kManifest) return std::make_unique<GenomeFragments>(path, options);
+std::unique_ptr<LabelledFragments> LabelledFragments::open(const std::string& path,
+                                                           const FragmentOptions& options) {
+  if (labelled_format(path) == LabelledFormat::kManifest)
+    return std::make_unique<GenomeFragments>(path, options);
   return std::make_unique<SequenceFragments>(path, options);
 }
 
@@ -235,7 +249,8 @@ void LabelledFragments::augment(LabelledFragment& fragment, uint64_t seed, uint6
   if (options_.reverse_complement && strand.below(0, 2) == 1) dna::reverse_complement(fragment.ids);
   if (options_.error_rate <= 0) return;
   for (size_t i = 0; i < fragment.ids.size(); ++i) {
-    if (!dna::is_base(fragment.ids[i]) || strand.uniform(2 * i + 1) >= options_.error_rate) continue;
+    if (!dna::is_base(fragment.ids[i]) || strand.uniform(2 * i + 1) >= options_.error_rate)
+      continue;
     const auto other = static_cast<int>(1 + strand.below(2 * i + 2, 3));
     fragment.ids[i] = static_cast<uint8_t>(dna::kA + (dna::base_code(fragment.ids[i]) + other) % 4);
   }

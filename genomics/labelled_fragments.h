@@ -21,28 +21,30 @@ struct LabelledFragment {
 enum class Split { kTrain, kValidation, kTest };
 
 struct FragmentOptions {
-  int64_t length = 0;           // bases cut from a genome or a longer sequence; 0: whole sequences
-  double error_rate = 0;        // substitutions per base in training fragments
-  bool reverse_complement = true;  // training fragments from either strand
-  std::string cache_dir;        // of packed genomes
+  int64_t length = 0;     // bases cut from a genome or a longer sequence; 0: whole sequences
+  double error_rate = 0;  // substitutions per base in training fragments
+  bool reverse_complement = true;   // training fragments from either strand
+  std::string cache_dir;            // of packed genomes
   std::vector<std::string> labels;  // when not empty: the classes, in this order
 };
 
-// Data given either as a manifest of genomes, from which fragments are cut, or as a table or FASTA of
-// labelled sequences (genomics/io/labelled.h). Splits are those given. Where none is given for
+// Data given either as a manifest of genomes, from which fragments are cut, or as a table or FASTA
+// of labelled sequences (genomics/io/labelled.h). Splits are those given. Where none is given for
 // validation, genomes give the last tenth of each training contig (a fragment's length apart) and
-// sequences are assigned by a hash of their bases, equal for a sequence and its reverse complement, so
-// that copies never lie on both sides: 80 % train, 10 % validation, 10 % test (only validation is cut
-// off when a test split is given).
-// Throws Error: one class only, a class without training sequences, genomes without --length.
+// sequences are assigned by a hash of their bases, equal for a sequence and its reverse complement,
+// so that copies never lie on both sides: 80 % train, 10 % validation, 10 % test (only validation
+// is cut off when a test split is given). Throws Error: one class only, a class without training
+// sequences, genomes without --length.
 class LabelledFragments {
  public:
   virtual ~LabelledFragments() = default;
-  static std::unique_ptr<LabelledFragments> open(const std::string& path, const FragmentOptions& options);
+  static std::unique_ptr<LabelledFragments> open(const std::string& path,
+                                                 const FragmentOptions& options);
 
   const std::vector<std::string>& labels() const { return labels_; }
 
-  // Training fragment number `index`: a pure function of (seed, index). Every class is equally likely.
+  // Training fragment number `index`: a pure function of (seed, index). Every class is equally
+  // likely.
   virtual LabelledFragment sample(uint64_t seed, uint64_t index) const = 0;
   // At most max_per_class fragments of each class, the same at every call; without errors, forward.
   virtual std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class) const = 0;

@@ -79,8 +79,9 @@ double ConfusionMatrix::matthews() const {
   return denominator > 0 ? (right * n - truth_predicted) / denominator : 0;
 }
 
-BootstrapInterval block_bootstrap(std::span<const double> numerator, std::span<const double> denominator,
-                                  int resamples, uint64_t seed) {
+BootstrapInterval block_bootstrap(std::span<const double> numerator,
+                                  std::span<const double> denominator, int resamples,
+                                  uint64_t seed) {
   const size_t blocks = numerator.size();
   BootstrapInterval result;
   if (blocks == 0) return result;

@@ -29,9 +29,10 @@ struct BootstrapInterval {
   double high = 0;
 };
 
-// Paired block bootstrap of sum(numerator) / sum(denominator): whole blocks (for instance 100 kb of a
-// genome) are drawn with replacement, because neighbouring positions are not independent.
-BootstrapInterval block_bootstrap(std::span<const double> numerator, std::span<const double> denominator,
-                                  int resamples, uint64_t seed);
+// Paired block bootstrap of sum(numerator) / sum(denominator): whole blocks (for instance 100 kb of
+// a genome) are drawn with replacement, because neighbouring positions are not independent.
+BootstrapInterval block_bootstrap(std::span<const double> numerator,
+                                  std::span<const double> denominator, int resamples,
+                                  uint64_t seed);
 
 }  // namespace strandwave

@@ -13,19 +13,23 @@ namespace strandwave {
 
 PretrainTask::PretrainTask(std::shared_ptr<SequenceModel> model, Genome genome, Splits splits,
                            PretrainOptions options)
-    : model_(std::move(model)), genome_(std::move(genome)), splits_(std::move(splits)), options_(options) {
+    : model_(std::move(model)),
+      genome_(std::move(genome)),
+      splits_(std::move(splits)),
+      options_(options) {
   if (options_.warmup_window > options_.window)
-    throw usage_error("--warmup-window " + std::to_string(options_.warmup_window) + " is longer than --window " +
-                      std::to_string(options_.window));
+    throw usage_error("--warmup-window " + std::to_string(options_.warmup_window) +
+                      " is longer than --window " + std::to_string(options_.window));
   const WindowSampler::Options sampling{0.5, options_.reverse_complement};
   for (int64_t window = options_.warmup_window > 0 ? options_.warmup_window : options_.window;;
        window = std::min(2 * window, options_.window)) {
     samplers_.emplace_back(genome_, splits_.train, window, sampling);
     if (window == options_.window) break;
   }
-  validation_ = evaluation_windows(genome_, splits_.validation,
-                                   options_.evaluation_window > 0 ? options_.evaluation_window : options_.window,
-                                   options_.evaluation_bases);
+  validation_ = evaluation_windows(
+      genome_, splits_.validation,
+      options_.evaluation_window > 0 ? options_.evaluation_window : options_.window,
+      options_.evaluation_bases);
 }
 
 int64_t PretrainTask::window_at(int64_t step) const {
@@ -49,8 +53,9 @@ Batch PretrainTask::batch(int64_t step, int64_t micro_batch) const {
   Batch batch;
   for (int64_t i = 0; i < count; ++i, row += window) {
     // Every length draws from a stream of its own: windows of a warm-up do not repeat.
-    const Window w = windows.window(options_.seed + static_cast<uint64_t>(window) * 0x9e3779b97f4a7c15U,
-                                    first + static_cast<uint64_t>(i));
+    const Window w =
+        windows.window(options_.seed + static_cast<uint64_t>(window) * 0x9e3779b97f4a7c15U,
+                       first + static_cast<uint64_t>(i));
     genome_.fetch(w.contig, w.start, w.end, row, w.reverse);
     batch.weight += static_cast<double>(std::count_if(row, row + window, dna::is_base));
   }
@@ -73,8 +78,9 @@ std::vector<Metric> PretrainTask::evaluate() {
 }
 
 std::string PretrainTask::description() const {
-  return "next base, " + format_count(static_cast<double>(total_length(splits_.train))) + " training bases in " +
-         std::to_string(splits_.train.size()) + " intervals, windows of " + std::to_string(options_.window);
+  return "next base, " + format_count(static_cast<double>(total_length(splits_.train))) +
+         " training bases in " + std::to_string(splits_.train.size()) + " intervals, windows of " +
+         std::to_string(options_.window);
 }
 
 nlohmann::json PretrainTask::config() const {

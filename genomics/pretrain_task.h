@@ -12,22 +12,24 @@
 namespace strandwave {
 
 struct PretrainOptions {
-  int64_t window = 1024;            // bases per training window
-  int64_t batch = 8;                // windows per micro-batch
-  int64_t accumulation = 1;         // micro-batches per step, as in TrainerConfig
-  bool reverse_complement = true;   // read each window from either strand with probability 1/2
+  int64_t window = 1024;           // bases per training window
+  int64_t batch = 8;               // windows per micro-batch
+  int64_t accumulation = 1;        // micro-batches per step, as in TrainerConfig
+  bool reverse_complement = true;  // read each window from either strand with probability 1/2
   uint64_t seed = 0;
-  int64_t warmup_window = 0;        // > 0: windows grow from this length, doubling ...
-  int64_t warmup_steps = 0;         // ... over so many steps; the tokens of a step stay the same
-  int64_t evaluation_window = 0;    // 0: window
+  int64_t warmup_window = 0;           // > 0: windows grow from this length, doubling ...
+  int64_t warmup_steps = 0;            // ... over so many steps; the tokens of a step stay the same
+  int64_t evaluation_window = 0;       // 0: window
   int64_t evaluation_bases = 1 << 20;  // of the validation intervals, evenly spread; 0: all
 };
 
 // The loss of a window is that of all its bases given the start token and the bases before; N and
-// ambiguous letters are read but never predicted. The metric is bits per base on the validation split.
+// ambiguous letters are read but never predicted. The metric is bits per base on the validation
+// split.
 class PretrainTask : public Task {
  public:
-  PretrainTask(std::shared_ptr<SequenceModel> model, Genome genome, Splits splits, PretrainOptions options);
+  PretrainTask(std::shared_ptr<SequenceModel> model, Genome genome, Splits splits,
+               PretrainOptions options);
 
   Batch batch(int64_t step, int64_t micro_batch) const override;
   torch::Tensor loss(const Batch& batch) override;
@@ -36,7 +38,8 @@ class PretrainTask : public Task {
   nlohmann::json config() const override;
   std::string token_name() const override { return "base"; }
   std::string memory_advice() const override {
-    return "lower --batch or --window (raise --accumulation to keep the bases of a step), or give --recompute";
+    return "lower --batch or --window (raise --accumulation to keep the bases of a step), or give "
+           "--recompute";
   }
 
  private:

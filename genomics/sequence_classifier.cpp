@@ -15,12 +15,14 @@ torch::Tensor score(const SequenceModel& model, const torch::Tensor& pooled) {
     if (name == "score.weight") weight = tensor;
     if (name == "score.bias") bias = tensor;
   }
-  return torch::nn::functional::linear(pooled, weight.to(pooled.scalar_type()), bias.to(pooled.scalar_type()));
+  return torch::nn::functional::linear(pooled, weight.to(pooled.scalar_type()),
+                                       bias.to(pooled.scalar_type()));
 }
 
 }  // namespace
 
-PackedSequences pack_sequences(const std::vector<std::span<const uint8_t>>& sequences, torch::Device device) {
+PackedSequences pack_sequences(const std::vector<std::span<const uint8_t>>& sequences,
+                               torch::Device device) {
   std::vector<int64_t> lengths;
   int64_t total = 0;
   for (const auto& sequence : sequences) {
@@ -32,8 +34,9 @@ PackedSequences pack_sequences(const std::vector<std::span<const uint8_t>>& sequ
   uint8_t* to = packed.ids.data_ptr<uint8_t>();
   for (const auto& sequence : sequences) to = std::copy(sequence.begin(), sequence.end(), to);
   packed.ids = packed.ids.to(device);
-  const bool equal = !lengths.empty() && lengths[0] > 0 &&
-                     std::all_of(lengths.begin(), lengths.end(), [&](int64_t n) { return n == lengths[0]; });
+  const bool equal =
+      !lengths.empty() && lengths[0] > 0 &&
+      std::all_of(lengths.begin(), lengths.end(), [&](int64_t n) { return n == lengths[0]; });
   if (equal)
     packed.ids = packed.ids.view({static_cast<int64_t>(lengths.size()), lengths[0]});
   else
@@ -41,10 +44,12 @@ PackedSequences pack_sequences(const std::vector<std::span<const uint8_t>>& sequ
   return packed;
 }
 
-SequenceClassifier::SequenceClassifier(std::shared_ptr<SequenceModel> model, ClassifierOptions options)
+SequenceClassifier::SequenceClassifier(std::shared_ptr<SequenceModel> model,
+                                       ClassifierOptions options)
     : model_(std::move(model)), options_(options) {
   if (model_->config().head.kind != HeadConfig::Kind::kClassifier)
-    throw usage_error("this model has no classifier head (it is a " + to_string(model_->config().head.kind) +
+    throw usage_error("this model has no classifier head (it is a " +
+                      to_string(model_->config().head.kind) +
                       " model): fine-tune it first with `strandwave dna finetune`");
 }
 
@@ -71,7 +76,8 @@ std::vector<std::vector<float>> SequenceClassifier::probabilities(
   }
   flush();
   if (all.empty()) return {};
-  const torch::Tensor rows = torch::softmax(torch::cat(all).to(torch::kDouble), 1).to(torch::kFloat).cpu().contiguous();
+  const torch::Tensor rows =
+      torch::softmax(torch::cat(all).to(torch::kDouble), 1).to(torch::kFloat).cpu().contiguous();
   std::vector<std::vector<float>> result;
   for (int64_t i = 0; i < rows.size(0); ++i) {
     const float* row = rows.const_data_ptr<float>() + i * rows.size(1);
@@ -80,7 +86,8 @@ std::vector<std::vector<float>> SequenceClassifier::probabilities(
   return result;
 }
 
-torch::Tensor SequenceClassifier::logits(const std::vector<std::span<const uint8_t>>& sequences) const {
+torch::Tensor SequenceClassifier::logits(
+    const std::vector<std::span<const uint8_t>>& sequences) const {
   const auto run = [&](const std::vector<std::span<const uint8_t>>& strands) {
     const PackedSequences packed = pack_sequences(strands, model_->device());
     ModelInput input;
@@ -107,7 +114,8 @@ torch::Tensor SequenceClassifier::long_logits(std::span<const uint8_t> sequence)
     std::optional<ModelState> state;
     const bool mean = model_->config().head.pooling == HeadConfig::Pooling::kMean;
     for (size_t at = 0; at < strand.size(); at += static_cast<size_t>(options_.batch_bases)) {
-      const auto piece = strand.subspan(at, std::min(strand.size() - at, static_cast<size_t>(options_.batch_bases)));
+      const auto piece = strand.subspan(
+          at, std::min(strand.size() - at, static_cast<size_t>(options_.batch_bases)));
       ModelInput input;
       input.initial_state = state ? &*state : nullptr;
       input.want_final_state = true;

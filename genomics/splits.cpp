@@ -12,13 +12,14 @@ Intervals without_labels(Intervals intervals) {
   return intervals;
 }
 
-void refuse_overlap(const Genome& genome, const Intervals& a, const std::string& a_name, const Intervals& b,
-                    const std::string& b_name) {
+void refuse_overlap(const Genome& genome, const Intervals& a, const std::string& a_name,
+                    const Intervals& b, const std::string& b_name) {
   const Intervals shared = intersect_intervals(a, b);
   if (shared.empty()) return;
-  throw input_error("the splits " + a_name + " and " + b_name + " overlap at " +
-                    region_string(genome, shared.front()) + " (" + std::to_string(total_length(shared)) +
-                    " bases in all): a model would be judged on what it was trained on; separate them");
+  throw input_error(
+      "the splits " + a_name + " and " + b_name + " overlap at " +
+      region_string(genome, shared.front()) + " (" + std::to_string(total_length(shared)) +
+      " bases in all): a model would be judged on what it was trained on; separate them");
 }
 
 Intervals parse_regions(const Genome& genome, const std::vector<std::string>& regions) {
@@ -55,14 +56,16 @@ Splits make_splits(const Genome& genome, const SplitOptions& options) {
   append(held_out, splits.test);
   if (splits.train.empty()) {
     splits.train = merge_intervals(whole_genome(genome));
-    splits.train = subtract_intervals(splits.train, merge_intervals(grow_intervals(held_out, options.gap, genome)));
+    splits.train = subtract_intervals(
+        splits.train, merge_intervals(grow_intervals(held_out, options.gap, genome)));
   } else {
     refuse_overlap(genome, splits.train, "train", splits.validation, "validation");
     refuse_overlap(genome, splits.train, "train", splits.test, "test");
   }
   if (splits.train.empty())
     throw input_error("nothing is left to train on: the held-out intervals with their gap of " +
-                      std::to_string(options.gap) + " bases cover the genome; hold out less or lower --gap");
+                      std::to_string(options.gap) +
+                      " bases cover the genome; hold out less or lower --gap");
   return splits;
 }
 
@@ -75,8 +78,9 @@ void write_splits(const std::string& path, const Genome& genome, const Splits& s
   add(splits.train, "train");
   add(splits.validation, "validation");
   add(splits.test, "test");
-  write_bed(path, genome, sort_intervals(std::move(all)),
-            {"contig, start (0-based), end, split; written by strandwave", "genome " + genome.hash()});
+  write_bed(
+      path, genome, sort_intervals(std::move(all)),
+      {"contig, start (0-based), end, split; written by strandwave", "genome " + genome.hash()});
 }
 
 }  // namespace strandwave

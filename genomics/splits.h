@@ -14,16 +14,18 @@ struct Splits {
 };
 
 struct SplitOptions {
-  std::string bed;                      // intervals whose label is train, validation or test
-  std::vector<std::string> validation;  // regions "20:40,000,001-44,000,000" (1-based inclusive) or contigs
+  std::string bed;  // intervals whose label is train, validation or test
+  std::vector<std::string>
+      validation;  // regions "20:40,000,001-44,000,000" (1-based inclusive) or contigs
   std::vector<std::string> test;
-  std::vector<std::string> train;       // empty: all that is left
-  int64_t gap = 131072;                 // bases kept out of training on both sides of held-out intervals
+  std::vector<std::string> train;  // empty: all that is left
+  int64_t gap = 131072;            // bases kept out of training on both sides of held-out intervals
 };
 
-// Held-out intervals come from the BED file and the regions. Training intervals are the named ones, or
-// else the whole genome, less the held-out intervals grown by `gap`. Throws Error when splits overlap
-// (naming two intervals that do), when a label is none of the three, or when nothing is left to train.
+// Held-out intervals come from the BED file and the regions. Training intervals are the named ones,
+// or else the whole genome, less the held-out intervals grown by `gap`. Throws Error when splits
+// overlap (naming two intervals that do), when a label is none of the three, or when nothing is
+// left to train.
 Splits make_splits(const Genome& genome, const SplitOptions& options);
 
 // One BED with the labels train, validation and test; make_splits reads it back (gap 0).

@@ -14,7 +14,9 @@ uint64_t mix(uint64_t x) {  // the finaliser of SplitMix64
   return x ^ (x >> 31);
 }
 
-uint64_t hash(uint64_t seed, uint64_t value) { return mix(mix(seed + 0x9e3779b97f4a7c15U) ^ value); }
+uint64_t hash(uint64_t seed, uint64_t value) {
+  return mix(mix(seed + 0x9e3779b97f4a7c15U) ^ value);
+}
 
 }  // namespace
 

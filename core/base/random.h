@@ -28,10 +28,10 @@ class RandomStream {
  public:
   RandomStream(uint64_t seed, RandomPurpose purpose, uint64_t a = 0, uint64_t b = 0);
 
-  uint64_t bits(uint64_t index) const;                        // 64 uniform bits
-  double uniform(uint64_t index) const;                       // [0, 1)
-  double normal(uint64_t index) const;                        // mean 0, standard deviation 1
-  uint64_t below(uint64_t index, uint64_t bound) const;       // [0, bound), bound > 0
+  uint64_t bits(uint64_t index) const;                   // 64 uniform bits
+  double uniform(uint64_t index) const;                  // [0, 1)
+  double normal(uint64_t index) const;                   // mean 0, standard deviation 1
+  uint64_t below(uint64_t index, uint64_t bound) const;  // [0, bound), bound > 0
 
  private:
   std::array<uint32_t, 2> key_;

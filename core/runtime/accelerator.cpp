@@ -27,10 +27,12 @@ c10::Device parse_device(const std::string& text) {
     index = std::stoi(text.substr(prefix.size()));
   }
   if (!built_with_cuda())
-    throw runtime_failure("device '" + text + "' was asked for, but this program was built without CUDA: "
+    throw runtime_failure("device '" + text +
+                          "' was asked for, but this program was built without CUDA: "
                           "build the preset `cuda`, or use --device cpu");
   if (!cuda_available())
-    throw runtime_failure("device '" + text + "' was asked for, but no GPU with a working driver is "
+    throw runtime_failure("device '" + text +
+                          "' was asked for, but no GPU with a working driver is "
                           "visible: check `nvidia-smi`, or use --device cpu");
   if (index >= at::globalContext().getAcceleratorHooksInterface().deviceCount())
     throw runtime_failure("device '" + text + "' was asked for, but this machine has fewer GPUs");

@@ -1,4 +1,5 @@
-// The little of CUDA that core needs; accelerator_cuda.cpp or accelerator_none.cpp, chosen by CMake.
+// The little of CUDA that core needs; accelerator_cuda.cpp or accelerator_none.cpp, chosen by
+// CMake.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -17,8 +18,8 @@ bool built_with_cuda();
 c10::Device parse_device(const std::string& text);
 
 struct DeviceMemory {
-  int64_t peak_bytes = 0;      // CUDA: most bytes allocated at once since the last reset; CPU: peak RSS
-  int64_t total_bytes = 0;     // of the device
+  int64_t peak_bytes = 0;  // CUDA: most bytes allocated at once since the last reset; CPU: peak RSS
+  int64_t total_bytes = 0;  // of the device
 };
 DeviceMemory device_memory(c10::Device device);
 void reset_peak_memory(c10::Device device);
@@ -26,7 +27,8 @@ void synchronize(c10::Device device);
 // "NVIDIA H200, compute capability 9.0, 139.8 GiB" or the CPU's model name.
 std::string device_description(c10::Device device);
 
-// Deterministic algorithms, cuBLAS workspace fixed, cuDNN benchmark off, TF32 off. Call before the first CUDA use.
+// Deterministic algorithms, cuBLAS workspace fixed, cuDNN benchmark off, TF32 off. Call before the
+// first CUDA use.
 void make_deterministic();
 
 }  // namespace strandwave

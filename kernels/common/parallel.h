@@ -29,9 +29,9 @@ class FunctionRef<Result(Args...)> {
   Result (*call_)(void*, Args...);
 };
 
-// Calls task(i) for every i in [0, tasks), on up to thread_count() threads, and returns when all are
-// done. Which thread runs which task is not fixed: tasks must not depend on it, so results are the
-// same with any number of threads. The first exception that a task throws is rethrown here.
+// Calls task(i) for every i in [0, tasks), on up to thread_count() threads, and returns when all
+// are done. Which thread runs which task is not fixed: tasks must not depend on it, so results are
+// the same with any number of threads. The first exception that a task throws is rethrown here.
 // Inside a parallel_for the calls run serially.
 // Enters the OpenMP runtime that LibTorch has loaded: at::parallel_for runs serially in code
 // compiled without -fopenmp, and clang's -fopenmp would load a second runtime.

@@ -13,8 +13,8 @@ SequenceLayout SequenceLayout::from_offsets(std::vector<int64_t> offsets, at::De
   TORCH_CHECK(offsets.front() == 0, "sequence offsets must start at 0, got ", offsets.front());
   SequenceLayout layout;
   for (size_t i = 1; i < offsets.size(); ++i) {
-    TORCH_CHECK(offsets[i] >= offsets[i - 1], "sequence offsets must not decrease: offset ", i, " is ",
-                offsets[i], " after ", offsets[i - 1]);
+    TORCH_CHECK(offsets[i] >= offsets[i - 1], "sequence offsets must not decrease: offset ", i,
+                " is ", offsets[i], " after ", offsets[i - 1]);
     layout.max_length_ = std::max(layout.max_length_, offsets[i] - offsets[i - 1]);
   }
   layout.offsets_ = std::move(offsets);
@@ -24,7 +24,8 @@ SequenceLayout SequenceLayout::from_offsets(std::vector<int64_t> offsets, at::De
   return layout;
 }
 
-SequenceLayout SequenceLayout::from_lengths(const std::vector<int64_t>& lengths, at::Device device) {
+SequenceLayout SequenceLayout::from_lengths(const std::vector<int64_t>& lengths,
+                                            at::Device device) {
   std::vector<int64_t> offsets{0};
   offsets.reserve(lengths.size() + 1);
   for (const int64_t length : lengths) offsets.push_back(offsets.back() + length);

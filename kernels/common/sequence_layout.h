@@ -23,8 +23,8 @@ class SequenceLayout {
   int64_t max_length() const { return max_length_; }
   const std::vector<int64_t>& offsets() const { return offsets_; }
 
-  // The offsets on the device, (S + 1): int64 for our operators, int32 for flash attention (undefined
-  // when a border exceeds 2^31 - 1).
+  // The offsets on the device, (S + 1): int64 for our operators, int32 for flash attention
+  // (undefined when a border exceeds 2^31 - 1).
   const at::Tensor& cu_seqlens() const { return cu_seqlens_; }
   const at::Tensor& cu_seqlens_int32() const { return cu_seqlens_int32_; }
 
@@ -40,6 +40,7 @@ class SequenceLayout {
 // Throws unless `cu_seqlens` (may be undefined) fits an input of `batch` x `length`: int64, one
 // dimension, on `device`, batch 1, and, where reading it costs no synchronisation (CPU), first 0,
 // last `length`, not decreasing. Returns the number of sequences (batch when undefined).
-int64_t check_cu_seqlens(const at::Tensor& cu_seqlens, int64_t batch, int64_t length, at::Device device);
+int64_t check_cu_seqlens(const at::Tensor& cu_seqlens, int64_t batch, int64_t length,
+                         at::Device device);
 
 }  // namespace strandwave

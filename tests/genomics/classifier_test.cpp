@@ -1,0 +1,191 @@
+// Fragments for fine-tuning and class probabilities.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/base/error.h"
+#include "core/base/random.h"
+#include "genomics/finetune_task.h"
+#include "genomics/io/tokenizer.h"
+#include "tests/support/temporary_folder.h"
+
+namespace strandwave {
+namespace {
+
+std::string random_letters(int64_t length, uint64_t seed) {
+  const RandomStream stream(seed, RandomPurpose::kSynthetic);
+  std::string letters;
+  for (int64_t i = 0; i < length; ++i) letters += "ACGT"[stream.below(static_cast<uint64_t>(i), 4)];
+  return letters;
+}
+
+std::vector<uint8_t> ids_of(const std::string& letters) {
+  std::vector<uint8_t> ids(letters.size());
+  dna::encode(letters, ids.data());
+  return ids;
+}
+
+std::shared_ptr<SequenceModel> tiny_classifier(
+    HeadConfig::Pooling pooling = HeadConfig::Pooling::kMean) {
+  ModelConfig config;
+  config.d_model = 8;
+  config.stack = "MM";
+  config.layers = {{'M', LayerConfig{"mamba", {{"d_state", 4}}}}};
+  config.vocab_size = dna::kPaddedVocabulary;
+  config.head.kind = HeadConfig::Kind::kClassifier;
+  config.head.classes = {"x", "y", "z"};
+  config.head.pooling = pooling;
+  return std::make_shared<SequenceModel>(config, 3);
+}
+
+TEST(SequenceClassifierTest, BatchingPackingAndPiecesAgree) {
+  std::vector<std::vector<uint8_t>> sequences;
+  for (const int length : {150, 1, 37, 150, 600, 2, 150})
+    sequences.push_back(ids_of(random_letters(length, sequences.size())));
+  for (const auto pooling : {HeadConfig::Pooling::kMean, HeadConfig::Pooling::kLast}) {
+    const auto model = tiny_classifier(pooling);
+    const auto together = SequenceClassifier(model, {true, 1 << 16}).probabilities(sequences);
+    const auto alone = SequenceClassifier(model, {true, 600}).probabilities(sequences);
+    const auto pieces = SequenceClassifier(model, {true, 64}).probabilities(sequences);
+    ASSERT_EQ(together.size(), sequences.size());
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      float sum = 0;
+      for (size_t c = 0; c < 3; ++c) {
+        EXPECT_NEAR(together[i][c], alone[i][c], 1e-5);
+        EXPECT_NEAR(together[i][c], pieces[i][c], 1e-5);
+        sum += together[i][c];
+      }
+      EXPECT_NEAR(sum, 1, 1e-6);
+    }
+  }
+}
+
+TEST(SequenceClassifierTest, BothStrandsGiveTheSame) {
+  const SequenceClassifier classifier(tiny_classifier(), {});
+  std::vector<uint8_t> forward = ids_of(random_letters(90, 1)), backward = forward;
+  dna::reverse_complement(backward);
+  const auto rows = classifier.probabilities({forward, backward});
+  for (size_t c = 0; c < 3; ++c) EXPECT_NEAR(rows[0][c], rows[1][c], 1e-6);
+  const auto one =
+      SequenceClassifier(tiny_classifier(), {false, 1 << 16}).probabilities({forward, backward});
+  EXPECT_GT(std::abs(one[0][0] - one[1][0]), 1e-6);
+}
+
+TEST(SequenceClassifierTest, LanguageModelsAreRefused) {
+  ModelConfig config;
+  config.d_model = 8;
+  EXPECT_THROW(SequenceClassifier(std::make_shared<SequenceModel>(config, 0), {}), Error);
+}
+
+class FragmentsTest : public ::testing::Test {
+ protected:
+  FragmentsTest() {
+    for (const char* name : {"a0", "a1", "b0", "b1"})
+      folder.write(std::string(name) + ".fa", ">chr\n" + letters[name] + "\n");
+    manifest = folder.write("m.tsv",
+                            "path\tlabel\tgroup\tsplit\na0.fa\ta\ta0\ttrain\na1.fa\ta\ta1\ttest\n"
+                            "b0.fa\tb\tb0\ttrain\nb1.fa\tb\tb1\ttest\n");
+    options.length = 50;
+    options.cache_dir = (folder.path() / "cache").string();
+  }
+
+  // True when the fragment is a substring of `text`, on either strand.
+  static bool comes_from(const std::vector<uint8_t>& ids, const std::string& text) {
+    std::vector<uint8_t> turned = ids;
+    dna::reverse_complement(turned);
+    return text.find(dna::decode(ids)) != std::string::npos ||
+           text.find(dna::decode(turned)) != std::string::npos;
+  }
+
+  std::map<std::string, std::string> letters = {{"a0", random_letters(3000, 1)},
+                                                {"a1", random_letters(1000, 2)},
+                                                {"b0", random_letters(1000, 3)},
+                                                {"b1", random_letters(1000, 4)}};
+  testing::TemporaryFolder folder;
+  std::string manifest;
+  FragmentOptions options;
+};
+
+TEST_F(FragmentsTest, GenomesStayInTheirSplit) {
+  const auto data = LabelledFragments::open(manifest, options);
+  EXPECT_EQ(data->labels(), (std::vector<std::string>{"a", "b"}));
+  int counts[2] = {0, 0};
+  bool forward = false, backward = false;
+  for (uint64_t i = 0; i < 400; ++i) {
+    const LabelledFragment fragment = data->sample(1, i);
+    ++counts[fragment.label];
+    const std::string& source = letters[fragment.label == 0 ? "a0" : "b0"];
+    // The last tenth is for validation.
+    ASSERT_TRUE(comes_from(fragment.ids, source.substr(0, source.size() * 9 / 10)));
+    (source.find(dna::decode(fragment.ids)) != std::string::npos ? forward : backward) = true;
+  }
+  EXPECT_NEAR(counts[0], 200, 50);  // classes alike, although genome a is three times as long
+  EXPECT_TRUE(forward && backward);
+  for (const LabelledFragment& fragment : data->fixed(Split::kTest, 10))
+    EXPECT_TRUE(letters[fragment.label == 0 ? "a1" : "b1"].find(dna::decode(fragment.ids)) !=
+                std::string::npos);
+  for (const LabelledFragment& fragment : data->fixed(Split::kValidation, 10)) {
+    const std::string& source = letters[fragment.label == 0 ? "a0" : "b0"];
+    EXPECT_GE(source.find(dna::decode(fragment.ids)), source.size() * 9 / 10);
+  }
+  EXPECT_EQ(data->sample(1, 7).ids, data->sample(1, 7).ids);
+  EXPECT_NE(data->sample(1, 7).ids, data->sample(2, 7).ids);
+}
+
+TEST_F(FragmentsTest, SubstitutionsHaveTheGivenRate) {
+  options.error_rate = 0.1;
+  options.reverse_complement = false;
+  const auto data = LabelledFragments::open(manifest, options);
+  options.error_rate = 0;
+  const auto clean = LabelledFragments::open(manifest, options);
+  int changed = 0, all = 0;
+  for (uint64_t i = 0; i < 200; ++i) {
+    const auto a = data->sample(1, i).ids, b = clean->sample(1, i).ids;
+    for (size_t j = 0; j < a.size(); ++j, ++all) {
+      EXPECT_TRUE(dna::is_base(a[j]));
+      changed += a[j] != b[j];
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(changed) / all, 0.1, 0.015);
+}
+
+TEST_F(FragmentsTest, CopiesNeverLieOnBothSides) {
+  std::string table = "sequence,label\n";
+  for (int i = 0; i < 300; ++i) {
+    std::string sequence = random_letters(40, 100 + static_cast<uint64_t>(i) % 100);
+    if (i >= 200) dna::reverse_complement_letters(sequence);
+    table += sequence + "," + std::to_string(i % 100 % 2) + "\n";
+  }
+  options.length = 0;
+  const auto data = LabelledFragments::open(folder.write("t.csv", table), options);
+  std::map<std::string, int> seen;
+  const auto note = [&](std::vector<uint8_t> ids, int split) {
+    std::string forward = dna::decode(ids);
+    dna::reverse_complement(ids);
+    const std::string key = std::min(forward, dna::decode(ids));
+    const auto [entry, fresh] = seen.try_emplace(key, split);
+    EXPECT_EQ(entry->second, split);
+    return fresh;
+  };
+  int counts[3] = {0, 0, 0};
+  data->for_each_training_sequence([&](int32_t, std::span<const uint8_t> ids) {
+    counts[0] += note({ids.begin(), ids.end()}, 0);
+  });
+  for (const LabelledFragment& f : data->fixed(Split::kValidation, 1000))
+    counts[1] += note(f.ids, 1);
+  for (const LabelledFragment& f : data->fixed(Split::kTest, 1000)) counts[2] += note(f.ids, 2);
+  EXPECT_EQ(counts[0] + counts[1] + counts[2], 100);
+  EXPECT_NEAR(counts[1], 10, 9);
+  EXPECT_NEAR(counts[2], 10, 9);
+}
+
+TEST_F(FragmentsTest, GenomesWithoutALengthAreRefused) {
+  options.length = 0;
+  EXPECT_THROW(LabelledFragments::open(manifest, options), Error);
+  options.length = 100000;
+  EXPECT_THROW(LabelledFragments::open(manifest, options), Error);
+}
+
+}  // namespace
+}  // namespace strandwave
