@@ -8,8 +8,8 @@
 
 namespace strandwave {
 
-//   p_t = bias + sum_{k=0}^{W-1} weight[:, k] x_{t - (W-1) + k}       (causal: weight[:, W-1] meets x_t)
-//   out_t = p_t or silu(p_t)
+//   p_t = bias + sum_{k=0}^{W-1} weight[:, k] x_{t - (W-1) + k}       (causal: weight[:, W-1] meets
+//   x_t) out_t = p_t or silu(p_t)
 // Positions before a sequence's start come from initial_state (zero when not given).
 //
 // shapes   x, out (batch, length, channels); weight (channels, W), W = 2, 3 or 4; bias (channels);
@@ -29,8 +29,8 @@ struct CausalConv1dOutput {
 CausalConv1dOutput causal_conv1d(const at::Tensor& x, const at::Tensor& weight,
                                  const std::optional<at::Tensor>& bias = {},
                                  const std::optional<at::Tensor>& initial_state = {},
-                                 const std::optional<at::Tensor>& cu_seqlens = {},
-                                 bool silu = true, bool reverse = false);
+                                 const std::optional<at::Tensor>& cu_seqlens = {}, bool silu = true,
+                                 bool reverse = false);
 
 // Without autograd.
 std::tuple<at::Tensor, at::Tensor> causal_conv1d_forward(
@@ -43,10 +43,12 @@ struct CausalConv1dGradients {
 };
 
 // The pre-activation is recomputed from x.
-CausalConv1dGradients causal_conv1d_backward(
-    const at::Tensor& dout, const std::optional<at::Tensor>& dfinal_state, const at::Tensor& x,
-    const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-    const std::optional<at::Tensor>& initial_state, const std::optional<at::Tensor>& cu_seqlens,
-    bool silu, bool reverse);
+CausalConv1dGradients causal_conv1d_backward(const at::Tensor& dout,
+                                             const std::optional<at::Tensor>& dfinal_state,
+                                             const at::Tensor& x, const at::Tensor& weight,
+                                             const std::optional<at::Tensor>& bias,
+                                             const std::optional<at::Tensor>& initial_state,
+                                             const std::optional<at::Tensor>& cu_seqlens, bool silu,
+                                             bool reverse);
 
 }  // namespace strandwave
