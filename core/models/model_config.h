@@ -15,8 +15,7 @@ struct HeadConfig {
   enum class Kind { kLanguageModel, kClassifier, kRegression };
   enum class Pooling { kMean, kLast };
   Kind kind = Kind::kLanguageModel;
-  std::vector<std::string>
-      classes;  // classifier: labels in the order of the logits; regression: names of the outputs
+  std::vector<std::string> classes;  // in the order of the logits; regression: names of outputs
   Pooling pooling = Pooling::kMean;  // over a sequence's own positions; classifier and regression
 };
 

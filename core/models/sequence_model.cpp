@@ -65,83 +65,120 @@ void check_ids(const Tensor& ids, const ModelInput& input, int64_t layers) {
                 " layers, the model has ", layers);
 }
 
-// What one layer reads and gives besides parameters.
-struct LayerStep {
-  Tensor hidden, residual;          // residual undefined before the first layer
-  std::optional<MixerState> state;  // initial, then final
+// What a run of layers reads and gives besides parameters.
+struct StackStep {
+  Tensor hidden, residual;         // residual undefined before the first layer
+  std::vector<MixerState> states;  // initial, then final ones: of each layer, or none
 };
 
 struct LayerContext {
   std::shared_ptr<Mixer> mixer;
   Tensor norm;
+};
+
+struct StackContext {
+  std::vector<LayerContext> layers;
   double norm_eps;
   bool residual_in_fp32;
   bool want_final_state;
   bool recompute_projections;
   const SequenceLayout* layout;
 
-  LayerStep run(const LayerStep& in) const {
-    const AddRmsNormOutput normed = add_rms_norm(
-        in.hidden, in.residual.defined() ? std::optional<Tensor>(in.residual) : std::nullopt, norm,
-        norm_eps, residual_in_fp32);
-    MixerInput input;
-    input.layout = layout;
-    input.initial_state = in.state ? &*in.state : nullptr;
-    input.want_final_state = want_final_state;
-    input.recompute_projections = recompute_projections;
-    MixerOutput out = mixer->forward(normed.y, input);
-    return {out.y, normed.residual, std::move(out.final_state)};
+  StackStep run(StackStep step) const {
+    std::vector<MixerState> final_states;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      std::optional<Tensor> residual;
+      if (step.residual.defined()) residual = step.residual;
+      const AddRmsNormOutput normed =
+          add_rms_norm(step.hidden, residual, layers[i].norm, norm_eps, residual_in_fp32);
+      MixerInput input;
+      input.layout = layout;
+      input.initial_state = step.states.empty() ? nullptr : &step.states[i];
+      input.want_final_state = want_final_state;
+      input.recompute_projections = recompute_projections;
+      MixerOutput out = layers[i].mixer->forward(normed.y, input);
+      step.hidden = out.y;
+      step.residual = normed.residual;
+      if (out.final_state) final_states.push_back(std::move(*out.final_state));
+    }
+    step.states = std::move(final_states);
+    return step;
   }
 };
 
-// A LayerStep as a list of tensors and back: autograd nodes know only those.
-variable_list to_list(const LayerStep& step) {
+// A StackStep as a list of tensors and back: autograd nodes know only those.
+variable_list to_list(const StackStep& step) {
   variable_list list = {step.hidden};
   if (step.residual.defined()) list.push_back(step.residual);
-  if (step.state)
-    for (const auto& [name, tensor] : step.state->tensors) list.push_back(tensor);
+  for (const MixerState& state : step.states)
+    for (const auto& [name, tensor] : state.tensors) list.push_back(tensor);
   return list;
 }
 
-LayerStep from_list(const variable_list& list, bool has_residual,
-                    const std::optional<MixerState>& state_like) {
+// `like`: the states' names and positions.
+StackStep from_list(const variable_list& list, bool has_residual,
+                    const std::vector<MixerState>& like) {
   size_t next = 0;
-  LayerStep step;
+  StackStep step;
   step.hidden = list.at(next++);
   if (has_residual) step.residual = list.at(next++);
-  if (!state_like) return step;
-  step.state = *state_like;
-  for (auto& [name, tensor] : step.state->tensors) tensor = list.at(next++);
+  step.states = like;
+  for (MixerState& state : step.states)
+    for (auto& [name, tensor] : state.tensors) tensor = list.at(next++);
   return step;
 }
 
-LayerStep run_recomputed(const LayerContext& context, const LayerStep& in) {
+std::vector<MixerState> without_tensors(std::vector<MixerState> states) {
+  for (MixerState& state : states)
+    for (auto& [name, tensor] : state.tensors) tensor.reset();
+  return states;
+}
+
+StackStep run_recomputed(const StackContext& context, const StackStep& in) {
   // The body outlives this call: it owns a copy of the layout, and learns the names of the final
-  // state's tensors when it first runs.
+  // states' tensors when it first runs.
   const auto layout =
       context.layout != nullptr ? std::make_shared<const SequenceLayout>(*context.layout) : nullptr;
-  const auto final_like = std::make_shared<std::optional<MixerState>>();
-  LayerStep shape = in;
-  shape.hidden.reset();
-  const bool has_residual = in.residual.defined();
-  shape.residual.reset();
-  if (shape.state)
-    for (auto& [name, tensor] : shape.state->tensors) tensor.reset();
-  const auto body = [context, layout, final_like, state = shape.state,
-                     has_residual](const variable_list& inputs) mutable {
-    LayerContext own = context;
+  const auto final_like = std::make_shared<std::vector<MixerState>>();
+  const auto body = [context, layout, final_like, initial_like = without_tensors(in.states),
+                     has_residual = in.residual.defined()](const variable_list& inputs) {
+    StackContext own = context;
     own.layout = layout.get();
-    const LayerStep out = own.run(from_list(inputs, has_residual, state));
-    if (out.state && !*final_like) {
-      *final_like = out.state;
-      for (auto& [name, tensor] : (*final_like)->tensors) tensor.reset();
-    }
+    const StackStep out = own.run(from_list(inputs, has_residual, initial_like));
+    if (final_like->empty()) *final_like = without_tensors(out.states);
     return to_list(out);
   };
-  variable_list leaves = context.mixer->parameters();
-  leaves.push_back(context.norm);
+  variable_list leaves;
+  for (const LayerContext& layer : context.layers) {
+    const variable_list own = layer.mixer->parameters();
+    leaves.insert(leaves.end(), own.begin(), own.end());
+    leaves.push_back(layer.norm);
+  }
   const variable_list out = recomputed(body, to_list(in), leaves);
   return from_list(out, /*has_residual=*/true, *final_like);
+}
+
+// Layers [begin, end) that run alike.
+struct Group {
+  size_t begin, end;
+  Recomputation recomputation;
+};
+
+// n layers in a row that are recomputed whole form groups of about sqrt(n): the inputs of the
+// groups and what the layers of one group keep are then equally many.
+std::vector<Group> groups_of(const std::vector<Recomputation>& recomputation) {
+  std::vector<Group> groups;
+  for (size_t begin = 0; begin < recomputation.size();) {
+    size_t end = begin;
+    while (end < recomputation.size() && recomputation[end] == recomputation[begin]) ++end;
+    size_t size = end - begin;
+    if (recomputation[begin] == Recomputation::kLayer)
+      size = static_cast<size_t>(std::ceil(std::sqrt(static_cast<double>(size))));
+    for (; begin < end; begin += size)
+      groups.push_back({begin, std::min(begin + size, end), recomputation[begin]});
+    begin = end;
+  }
+  return groups;
 }
 
 // (length, d) rows cut at the layout's borders -> (S, d), the mean or the last row of each.
@@ -233,29 +270,31 @@ int64_t SequenceModel::parameter_count() const {
 
 HiddenOutput SequenceModel::hidden(const torch::Tensor& ids, const ModelInput& input) {
   check_ids(ids, input, n_layers());
-  const bool grads = torch::GradMode::is_enabled();
-  LayerStep step;
+  StackStep step;
   step.hidden = strandwave::embedding(ids, embedding_);
-  std::vector<MixerState> final_states;
-  for (size_t i = 0; i < mixers_.size(); ++i) {
-    if (input.initial_state != nullptr) step.state = input.initial_state->layers[i];
-    const LayerContext context{mixers_[i],
-                               norms_[i],
-                               config_.norm_eps,
-                               config_.residual_in_fp32,
-                               input.want_final_state,
-                               recomputation_[i] == Recomputation::kProjections,
-                               input.layout};
-    step = grads && recomputation_[i] == Recomputation::kLayer ? run_recomputed(context, step)
-                                                               : context.run(step);
-    if (input.want_final_state) final_states.push_back(std::move(*step.state));
-    step.state.reset();
+  ModelState final_state;
+  for (const Group& group : groups_of(recomputation_)) {
+    StackContext context{{},
+                         config_.norm_eps,
+                         config_.residual_in_fp32,
+                         input.want_final_state,
+                         group.recomputation != Recomputation::kNone,
+                         input.layout};
+    step.states.clear();
+    for (size_t i = group.begin; i < group.end; ++i) {
+      context.layers.push_back({mixers_[i], norms_[i]});
+      if (input.initial_state != nullptr) step.states.push_back(input.initial_state->layers[i]);
+    }
+    const bool whole =
+        torch::GradMode::is_enabled() && group.recomputation == Recomputation::kLayer;
+    step = whole ? run_recomputed(context, step) : context.run(std::move(step));
+    for (MixerState& state : step.states) final_state.layers.push_back(std::move(state));
   }
   HiddenOutput output;
   output.hidden =
       add_rms_norm(step.hidden, step.residual, norm_f_, config_.norm_eps, config_.residual_in_fp32)
           .y;
-  if (input.want_final_state) output.final_state = ModelState{std::move(final_states)};
+  if (input.want_final_state) output.final_state = std::move(final_state);
   return output;
 }
 

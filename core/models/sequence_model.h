@@ -23,12 +23,12 @@ struct ModelState {
 };
 
 struct ModelInput {
-  const SequenceLayout* layout = nullptr;  // packed sequences (batch 1); null: each row is one
-  torch::Tensor lengths;  // (batch) int64 on the model's device: the rest of a row is
-                          // padding; undefined: none. Not with a layout, nor with
-                          // want_final_state.
+  const SequenceLayout* layout = nullptr;     // packed sequences (batch 1); null: each row is one
   const ModelState* initial_state = nullptr;  // null: zero
   bool want_final_state = false;
+  // (batch) int64 on the model's device: the rest of each row is padding; undefined: there is none.
+  // Neither with a layout nor with want_final_state.
+  torch::Tensor lengths;
 };
 
 struct HiddenOutput {
@@ -45,8 +45,9 @@ struct LossOutput {
 // What the backward pass of a layer recomputes instead of keeping.
 enum class Recomputation {
   kNone,         // what the mixers drop anyway
-  kProjections,  // the mixer's input projections too: one GEMM more, less than half the memory
-  kLayer,        // everything between two residuals
+  kProjections,  // the mixer's input projection too: one GEMM more, less than half the memory
+  kLayer,        // whole layers: of groups of about sqrt(layers) only the inputs are kept; one
+                 // forward pass more
 };
 
 // hidden_0 = embedding(ids); for each layer: residual += hidden; hidden = mixer(norm(residual));

@@ -29,7 +29,7 @@ std::string message_of(const std::function<void()>& call) {
 ModelConfig small_config() {
   ModelConfig config;
   config.d_model = 24;
-  config.stack = "M{3}";
+  config.stack = "M{5}";
   config.layers['M'].options = {{"d_state", 4}};
   config.vocab_size = 16;
   config.valid_vocab_size = 11;
@@ -194,16 +194,32 @@ TEST_P(SequenceModelTest, RecomputationChangesNothing) {
     result.push_back(out.final_state->layers[2].positions);
     return result;
   };
-  const auto expected = run(std::vector<Recomputation>(3, Recomputation::kNone));
+  const auto expected = run(std::vector<Recomputation>(5, Recomputation::kNone));
   for (const std::vector<Recomputation>& levels :
-       {std::vector<Recomputation>(3, Recomputation::kProjections),
-        std::vector<Recomputation>(3, Recomputation::kLayer),
-        {Recomputation::kNone, Recomputation::kLayer, Recomputation::kProjections}}) {
+       {std::vector<Recomputation>(5, Recomputation::kProjections),
+        std::vector<Recomputation>(5, Recomputation::kLayer),
+        {Recomputation::kNone, Recomputation::kLayer, Recomputation::kLayer, Recomputation::kLayer,
+         Recomputation::kProjections}}) {
     const auto actual = run(levels);
     for (size_t i = 0; i < expected.size(); ++i)
       EXPECT_TRUE(torch::equal(actual[i], expected[i])) << "tensor " << i;
   }
   EXPECT_THROW(lm->set_recomputation(std::vector<Recomputation>(2)), c10::Error);
+}
+
+TEST_P(SequenceModelTest, RecomputationOfPlainBatches) {
+  const auto lm = model();
+  const auto gradients = [&](Recomputation recomputation) {
+    lm->set_recomputation(recomputation);
+    return torch::autograd::grad({lm->language_model_loss(ids(2, 9), ids(2, 9, 2)).loss.sum()},
+                                 lm->parameters());
+  };
+  const auto expected = gradients(Recomputation::kNone);
+  for (const auto recomputation : {Recomputation::kProjections, Recomputation::kLayer}) {
+    const auto actual = gradients(recomputation);
+    for (size_t i = 0; i < expected.size(); ++i)
+      EXPECT_TRUE(torch::equal(actual[i], expected[i])) << lm->named_tensors()[i].first;
+  }
 }
 
 TEST_P(SequenceModelTest, ClassifierGradientsReachEveryParameter) {
