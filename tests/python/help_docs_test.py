@@ -35,6 +35,11 @@ Options:
                               0 takes every core
   --device TEXT [auto]        Where to compute
   --seed UINT:INT in [0 - 9]  Seed
+  --log-every INT:POSITIVE=10 Steps between records
+  --beta2 FLOAT:FLOAT in [0 - 1]=0.95
+                              Decay
+  --orders INT:INT in [0 - 12]=2 5 ...
+                              Orders to compare with
 
 Subcommands:
   one                         First
@@ -50,6 +55,9 @@ class HelpAndDocs(unittest.TestCase):
         self.assertEqual("| `-@`, `--threads` | `2` | CPU threads in all; 0 takes every core |", options[2])
         self.assertEqual("| `--device` | `auto` | Where to compute |", options[3])
         self.assertEqual("| `--seed` |  | Seed |", options[4])
+        self.assertEqual("| `--log-every` | `10` | Steps between records |", options[5])
+        self.assertEqual("| `--beta2` | `0.95` | Decay |", options[6])
+        self.assertEqual("| `--orders` | `2 5` | Orders to compare with |", options[7])
         self.assertEqual([["one", "First"]], sections["subcommands"])
         self.assertIn("--threads", REFERENCE.option_names(sections))
 
