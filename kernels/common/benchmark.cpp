@@ -74,9 +74,9 @@ class Clock {
     const c10::Stream stream = guard_->getStream(device_);
     std::vector<std::pair<c10::Event, c10::Event>> events;
     for (int i = 0; i < calls; ++i) {
-      auto& [start, stop] = events.emplace_back(
-          c10::Event(device_.type(), c10::EventFlag::BACKEND_DEFAULT),
-          c10::Event(device_.type(), c10::EventFlag::BACKEND_DEFAULT));
+      auto& [start, stop] =
+          events.emplace_back(c10::Event(device_.type(), c10::EventFlag::BACKEND_DEFAULT),
+                              c10::Event(device_.type(), c10::EventFlag::BACKEND_DEFAULT));
       flush_.zero_();
       start.record(stream);
       call();
@@ -112,8 +112,7 @@ int repetitions(Clock& clock, const std::function<void()>& call, double seconds)
   std::vector<double> warm;
   clock.measure(call, 2, warm);
   const double calls = seconds / std::max(warm.back(), 1e-7);
-  return static_cast<int>(
-      std::clamp<double>(calls, kLeastRepetitions, kMostRepetitions));
+  return static_cast<int>(std::clamp<double>(calls, kLeastRepetitions, kMostRepetitions));
 }
 
 // The timings of one or two callables, which take turns.

@@ -18,11 +18,11 @@ struct Work {
 };
 
 struct Case {
-  std::string name;     // of the part measured: "forward", "backward"
-  std::string shape;    // "batch 8, length 2048, channels 1536"
-  std::string dtype;    // "bf16"
-  double bytes = 0;     // least traffic with memory of one call, 0 where it says nothing
-  double flops = 0;     // of one call, 0 where it says nothing
+  std::string name;               // of the part measured: "forward", "backward"
+  std::string shape;              // "batch 8, length 2048, channels 1536"
+  std::string dtype;              // "bf16"
+  double bytes = 0;               // least traffic with memory of one call, 0 where it says nothing
+  double flops = 0;               // of one call, 0 where it says nothing
   std::string reference_name;     // what Work::reference is: "ATen", "loop over time"
   std::function<Work()> prepare;  // allocates the inputs; called just before the case is measured
 };
@@ -39,7 +39,7 @@ class StaticRegistration {
 
 struct Options {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
-  std::string filter;    // measures the cases whose "operator.case shape dtype" contains it; "": all
+  std::string filter;  // measures the cases whose "operator.case shape dtype" contains it; "": all
   double seconds = 0.5;  // of measuring per side of a case, at least 5 repetitions
 };
 
@@ -51,8 +51,8 @@ struct Timing {
   int repetitions = 0;
 };
 
-// What this device reaches, measured in the same run: copying 512 MiB (bytes read and written) and a
-// square GEMM of ATen (bfloat16, 8192, on CUDA; float32, 1024, on the CPU).
+// What this device reaches, measured in the same run: copying 512 MiB (bytes read and written) and
+// a square GEMM of ATen (bfloat16, 8192, on CUDA; float32, 1024, on the CPU).
 struct Ceilings {
   double bytes_per_second = 0;
   double flops_per_second = 0;

@@ -12,6 +12,8 @@ namespace strandwave {
 // dtypes   weight, out: float32, bfloat16, float16 (float64 on the CPU). The sum is float32
 //          (float64) and rounded once. Deterministic (torch's CUDA embedding backward is not).
 // Errors: c10::Error; an id out of range is an error on the CPU, undefined on CUDA.
+// Call it as strandwave::embedding: at::embedding is found for tensors too, with the arguments in the
+// other order.
 at::Tensor embedding(const at::Tensor& ids, const at::Tensor& weight);
 
 }  // namespace strandwave

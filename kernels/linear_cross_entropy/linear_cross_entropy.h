@@ -17,6 +17,8 @@ namespace strandwave {
 // valid_vocabulary  only the first so many rows of head_weight take part (a padded vocabulary);
 //          0: all.
 // dtypes   hidden and head_weight: float32, bfloat16, float16 (float64 on the CPU), the same.
+//         Logits are float32 (float64), except on CUDA with a vocabulary above 1024: there they are
+//         rounded to the type of hidden. Their gradients are rounded to it on CUDA.
 // Gradients flow from loss to hidden and head_weight; logsumexp is not differentiable.
 // Memory: tokens are processed in chunks; no (tokens, vocabulary) float32 tensor exists.
 // Deterministic. Errors: c10::Error; a target >= vocabulary is an error on the CPU and undefined on
@@ -26,7 +28,8 @@ struct LinearCrossEntropyOutput {
   at::Tensor logsumexp;
 };
 
-LinearCrossEntropyOutput linear_cross_entropy(const at::Tensor& hidden, const at::Tensor& head_weight,
+LinearCrossEntropyOutput linear_cross_entropy(const at::Tensor& hidden,
+                                              const at::Tensor& head_weight,
                                               const at::Tensor& target,
                                               const std::optional<at::Tensor>& token_weight = {},
                                               int64_t valid_vocabulary = 0);

@@ -58,9 +58,9 @@ Options options(const std::string& filter) {
 }
 
 TEST(Benchmark, ListsWhatTheFilterSelects) {
-  EXPECT_EQ(list(options("benchmark_test.")),
-            (std::vector<std::string>{"benchmark_test.fast n 1 fp32",
-                                      "benchmark_test.alone n 1 fp32"}));
+  EXPECT_EQ(
+      list(options("benchmark_test.")),
+      (std::vector<std::string>{"benchmark_test.fast n 1 fp32", "benchmark_test.alone n 1 fp32"}));
   EXPECT_EQ(list(options("test.alone")).size(), 1U);
   EXPECT_TRUE(list(options("no such operator")).empty());
   EXPECT_TRUE(run(options("no such operator")).results.empty());
@@ -82,8 +82,7 @@ TEST(Benchmark, ReportsTimesRatesAndRatio) {
   EXPECT_LE(fast.time.p10, fast.time.median);
   EXPECT_LE(fast.time.median, fast.time.p90);
   EXPECT_DOUBLE_EQ(fast.bytes_per_second, 4e6 / fast.time.median);
-  EXPECT_DOUBLE_EQ(fast.flops_share,
-                   8e6 / fast.time.median / report.ceilings.flops_per_second);
+  EXPECT_DOUBLE_EQ(fast.flops_share, 8e6 / fast.time.median / report.ceilings.flops_per_second);
   EXPECT_EQ(fast.reference_name, "slow one");
   EXPECT_DOUBLE_EQ(fast.ratio, fast.reference_time.median / fast.time.median);
   EXPECT_GT(fast.ratio, 1);
