@@ -1,0 +1,165 @@
+// Exponentials for SIMD kernels, per highway target. Include inside the foreach_target pattern,
+// after hwy/highway.h. float: relative error below 1.5e-7; double: a few units in the last place.
+
+// NOLINTNEXTLINE: the per-target include guard of highway
+#if defined(STRANDWAVE_KERNELS_COMMON_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef STRANDWAVE_KERNELS_COMMON_SIMD_MATH_INL_H_
+#undef STRANDWAVE_KERNELS_COMMON_SIMD_MATH_INL_H_
+#else
+#define STRANDWAVE_KERNELS_COMMON_SIMD_MATH_INL_H_
+#endif
+
+#include <limits>
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace strandwave::kernels::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+inline constexpr double kLog2E = 1.4426950408889634;
+inline constexpr double kLn2 = 0.6931471805599453;
+
+// 2^r for |r| <= 1/2: 1 + r q(r), q a minimax polynomial (relative error 3e-9) whose error vanishes
+// with r, because the decays of a slow state lie close to 1. With `scale` log2(e), e^r instead.
+template <class D>
+HWY_INLINE hn::Vec<D> exp2_reduced(D d, hn::Vec<D> r, double scale = 1) {
+  const auto coefficient = [d](double value)
+                               HWY_ATTR { return hn::Set(d, static_cast<float>(value)); };
+  const double scale2 = scale * scale;
+  hn::Vec<D> q = coefficient(0.00015345960811900223 * scale2 * scale2 * scale2);
+  q = hn::MulAdd(q, r, coefficient(0.0013395712868386187 * scale2 * scale2 * scale));
+  q = hn::MulAdd(q, r, coefficient(0.009618448641155766 * scale2 * scale2));
+  q = hn::MulAdd(q, r, coefficient(0.055503427947686555 * scale2 * scale));
+  q = hn::MulAdd(q, r, coefficient(0.24022648026257476 * scale2));
+  q = hn::MulAdd(q, r, coefficient(0.6931471957878276 * scale));
+  return hn::MulAdd(q, r, coefficient(1));
+}
+
+// Min and Max that return `x` where it is NaN.
+template <class D>
+HWY_INLINE hn::Vec<D> at_most(D d, hn::Vec<D> x, hn::TFromD<D> limit) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  return hn::Min(hn::Set(d, limit), x);  // minps gives its second operand for NaN
+#else
+  return hn::IfThenElse(hn::Gt(x, hn::Set(d, limit)), hn::Set(d, limit), x);
+#endif
+}
+template <class D>
+HWY_INLINE hn::Vec<D> at_least(D d, hn::Vec<D> x, hn::TFromD<D> limit) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  return hn::Max(hn::Set(d, limit), x);
+#else
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, limit)), hn::Set(d, limit), x);
+#endif
+}
+
+// 2^(x y); with a fused multiply-add the exponent is rounded only once, in y itself. Overflows to
+// infinity; 0 below 2^-126 at the latest.
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 4) HWY_INLINE hn::Vec<D> exp2_of_product(D d, hn::Vec<D> x,
+                                                                           hn::Vec<D> y) {
+  const auto product = hn::Mul(x, y);
+#if HWY_TARGET == HWY_AVX3
+  const auto n = hn::Round(product);
+  const auto p = exp2_reduced(d, hn::MulSub(x, y, n));
+  return hn::Vec<D>{_mm512_scalef_ps(p.raw, n.raw)};
+#else
+  const hn::RebindToSigned<D> di;
+  const auto magic = hn::Set(d, 12582912.0f);  // 1.5 x 2^23: adding it rounds to an integer
+  const auto shifted = hn::Add(product, magic);
+  const auto n = hn::Sub(shifted, magic);
+  const auto p = exp2_reduced(d, hn::MulSub(x, y, n));
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  const auto scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, p), exponent));
+  const auto infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+  return hn::IfThenZeroElse(hn::Lt(product, hn::Set(d, -126.0f)),
+                            hn::IfThenElse(hn::Ge(product, hn::Set(d, 128.0f)), infinity, scaled));
+#endif
+}
+
+// e^x, accurate for large |x| too, for use outside the innermost loops.
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 4) HWY_INLINE hn::Vec<D> accurate_exp(D d, hn::Vec<D> x) {
+  const auto limited = at_least(d, at_most(d, x, 89.0f), -88.0f);
+  const auto n = hn::Round(hn::Mul(limited, hn::Set(d, static_cast<float>(kLog2E))));
+  // ln 2 in two parts, the first with few enough bits that n times it is exact.
+  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125f), limited);
+  r = hn::NegMulAdd(n, hn::Set(d, 1.42860682030941723e-6f), r);
+  const auto p = exp2_reduced(d, r, kLog2E);
+  // Two factors: n reaches 128, beyond the exponent of a single one.
+  const hn::RebindToSigned<D> di;
+  const auto ni = hn::ConvertTo(di, n);
+  const auto half = hn::ShiftRight<1>(ni);
+  const auto bias = hn::Set(di, 127);
+  const auto scale1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
+  const auto scale2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(ni, half), bias)));
+  return hn::Mul(hn::Mul(p, scale1), scale2);
+}
+
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 8) HWY_INLINE hn::Vec<D> accurate_exp(D d, hn::Vec<D> x) {
+  const auto infinity = hn::Set(d, std::numeric_limits<double>::infinity());
+  const auto result = hn::Exp(d, hn::Min(x, hn::Set(d, 709.0)));
+  return hn::IfThenElse(hn::Gt(x, hn::Set(d, 709.0)), infinity,
+                        hn::IfThenElse(hn::IsNaN(x), x, result));
+}
+
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 8) HWY_INLINE hn::Vec<D> exp2_of_product(D d, hn::Vec<D> x,
+                                                                           hn::Vec<D> y) {
+  return accurate_exp(d, hn::Mul(hn::Mul(x, y), hn::Set(d, kLn2)));
+}
+
+// log(1 + e) for 0 <= e <= 1.
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 4) HWY_INLINE hn::Vec<D> log1p_unit(D d, hn::Vec<D> e) {
+  // 2 atanh(s) = t + t s^2 (1/3 + s^2 / 5 + ...), s = e / (2 + e) <= 1/3, t = 2 s = e - e s.
+  const auto s = hn::Div(e, hn::Add(e, hn::Set(d, 2.0f)));
+  const auto t = hn::NegMulAdd(e, s, e);
+  const auto s2 = hn::Mul(s, s);
+  auto p = hn::Set(d, 1.0f / 13);
+  p = hn::MulAdd(p, s2, hn::Set(d, 1.0f / 11));
+  p = hn::MulAdd(p, s2, hn::Set(d, 1.0f / 9));
+  p = hn::MulAdd(p, s2, hn::Set(d, 1.0f / 7));
+  p = hn::MulAdd(p, s2, hn::Set(d, 1.0f / 5));
+  p = hn::MulAdd(p, s2, hn::Set(d, 1.0f / 3));
+  return hn::MulAdd(hn::Mul(t, s2), p, t);
+}
+
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 8) HWY_INLINE hn::Vec<D> log1p_unit(D d, hn::Vec<D> e) {
+  return hn::Log1p(d, e);
+}
+
+// softplus with LibTorch's threshold: x itself above 20. `derivative` is its slope.
+template <class D>
+HWY_INLINE hn::Vec<D> softplus(D d, hn::Vec<D> x, hn::Vec<D>& derivative) {
+  using T = hn::TFromD<D>;
+  const auto one = hn::Set(d, T{1});
+  const auto e = accurate_exp(d, hn::Neg(hn::Abs(x)));
+  const auto above = hn::Gt(x, hn::Set(d, T{20}));
+  const auto positive = hn::Gt(x, hn::Zero(d));
+  const auto slope = hn::Div(hn::IfThenElse(positive, one, e), hn::Add(one, e));
+  derivative = hn::IfThenElse(above, one, slope);
+  const auto value = hn::Add(hn::IfThenElse(positive, x, hn::Zero(d)), log1p_unit(d, e));
+  return hn::IfThenElse(above, x, value);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> sigmoid(D d, hn::Vec<D> x) {
+  const auto one = hn::Set(d, hn::TFromD<D>{1});
+  return hn::Div(one, hn::Add(one, accurate_exp(d, hn::Neg(x))));
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> silu(D d, hn::Vec<D> x) {
+  return hn::Div(x, hn::Add(hn::Set(d, hn::TFromD<D>{1}), accurate_exp(d, hn::Neg(x))));
+}
+
+}  // namespace strandwave::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
