@@ -6,20 +6,6 @@
 #include "genomics/io/tokenizer.h"
 
 namespace strandwave {
-namespace {
-
-// The classifier head on pooled hidden states.
-torch::Tensor score(const SequenceModel& model, const torch::Tensor& pooled) {
-  torch::Tensor weight, bias;
-  for (const auto& [name, tensor] : model.named_tensors()) {
-    if (name == "score.weight") weight = tensor;
-    if (name == "score.bias") bias = tensor;
-  }
-  return torch::nn::functional::linear(pooled, weight.to(pooled.scalar_type()),
-                                       bias.to(pooled.scalar_type()));
-}
-
-}  // namespace
 
 PackedSequences pack_sequences(const std::vector<std::span<const uint8_t>>& sequences,
                                torch::Device device) {
@@ -127,7 +113,7 @@ torch::Tensor SequenceClassifier::long_logits(std::span<const uint8_t> sequence)
       sum = sum.defined() ? sum + part : part;
     }
     if (mean) pooled = (sum / static_cast<double>(strand.size())).to(pooled.scalar_type());
-    return score(*model_, pooled);
+    return model_->score(pooled);
   };
   const torch::Tensor forward = run(sequence);
   if (!options_.both_strands) return forward;

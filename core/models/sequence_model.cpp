@@ -343,9 +343,12 @@ torch::Tensor SequenceModel::pool(const torch::Tensor& hidden, const ModelInput&
 }
 
 torch::Tensor SequenceModel::classify(const torch::Tensor& ids, const ModelInput& input) {
+  return score(pool(hidden(ids, input).hidden, input, config_.head.pooling));
+}
+
+torch::Tensor SequenceModel::score(const torch::Tensor& pooled) const {
   if (!score_weight_.defined())
     throw usage_error("classify() needs a classifier or regression head; this is a language model");
-  const Tensor pooled = pool(hidden(ids, input).hidden, input, config_.head.pooling);
   return torch::linear(pooled, score_weight_, score_bias_);
 }
 

@@ -91,6 +91,9 @@ class SequenceModel : public torch::nn::Module {
   // The pooled hidden state, (S, d_model) float32; works for every head (embeddings of sequences).
   torch::Tensor pool(const torch::Tensor& hidden, const ModelInput& input,
                      HeadConfig::Pooling pooling) const;
+  // The classifier or regression head on pooled states (S, d_model): what classify() ends with, for
+  // callers that pool a long sequence piece by piece.
+  torch::Tensor score(const torch::Tensor& pooled) const;
 
   // Generation. A zero state on the model's device; step: ids (S) -> (S, valid_vocabulary) float32,
   // without gradients, the state updated in place at fixed addresses.
