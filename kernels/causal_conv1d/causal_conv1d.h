@@ -8,8 +8,8 @@
 
 namespace strandwave {
 
-//   p_t = bias + sum_{k=0}^{W-1} weight[:, k] x_{t - (W-1) + k}       (causal: weight[:, W-1] meets
-//   x_t) out_t = p_t or silu(p_t)
+//   p_t   = bias + sum_{k=0}^{W-1} weight[:, k] x_{t - (W-1) + k}     (weight[:, W-1] meets x_t)
+//   out_t = p_t or silu(p_t)
 // Positions before a sequence's start come from initial_state (zero when not given).
 //
 // shapes   x, out (batch, length, channels); weight (channels, W), W = 2, 3 or 4; bias (channels);
