@@ -438,8 +438,7 @@ void forward_task(const SelectiveScanForwardParams& p, const SelectiveScanDivisi
   }
 }
 
-// --------------------------------------------------------------------- carries between the
-// segments
+// --------------------------------------------------------------------------- carries of segments
 
 template <typename T>
 void add_deltas(const Chunk<T>& chunk, int64_t rows, T* sums) {
@@ -632,7 +631,8 @@ struct Backward {
   T *dB = nullptr, *dC = nullptr;          // [kChunk][tile][lanes], summed over channel vectors
 
   static int64_t elements(int64_t width, int64_t d_state) {
-    return width * (4 * d_state + 4 + 6 * kChunk) + (4 * kChunk + 1) * kBackwardTile * kPad;
+    return width * (4 * d_state + 4 + 6 * kChunk) +
+           ((4 * kChunk + 1) * kBackwardTile + 2 * kPad) * kPad;
   }
 };
 
@@ -651,7 +651,12 @@ Backward<T> make_backward(const SelectiveScanParams& p, const Region& region, Ar
     *rows = arena.take(kChunk * region.width);
     std::fill_n(*rows, kChunk * region.width, T{0});
   }
-  for (T** tile : {&b.decays, &b.dB, &b.dC}) *tile = arena.take(kChunk * kBackwardTile * kPad);
+  b.decays = arena.take(kChunk * kBackwardTile * kPad);
+  // With room for the vectors behind the last rows, which are read, not used.
+  for (T** sums : {&b.dB, &b.dC}) {
+    *sums = arena.take((kChunk * kBackwardTile + kPad) * kPad);
+    std::fill_n(*sums, (kChunk * kBackwardTile + kPad) * kPad, T{0});
+  }
   b.states = arena.take((kChunk + 1) * kBackwardTile * kPad);
   return b;
 }
@@ -701,9 +706,9 @@ HWY_INLINE void recompute_tile(const Chunk<T>& chunk, int64_t begin, int64_t end
   for (int i = 0; i < kTile; ++i) hn::Store(h[i], d, states + (end * kTile + i) * lanes);
 }
 
-// With G the gradient that enters h_j: dC += dy h, dB += delta u G, sum_BG += B G,
-// ga = a G is the gradient that enters h_{j-1}, and q = ga h_{j-1} that of delta A.
-template <int kTile, typename T>
+// With G the gradient that enters h_j: dC += dy h, dB += delta u G (kFirst: both start here),
+// sum_BG += B G, ga = a G is the gradient that enters h_{j-1}, and q = ga h_{j-1} that of delta A.
+template <int kTile, bool kFirst, typename T>
 HWY_INLINE void adjoint_tile(const Chunk<T>& chunk, int64_t begin, int64_t end, int64_t n,
                              int64_t c, const Backward<T>& b) {
   const hn::ScalableTag<T> d;
@@ -732,8 +737,10 @@ HWY_INLINE void adjoint_tile(const Chunk<T>& chunk, int64_t begin, int64_t end, 
       const int64_t at = (j * kTile + i) * lanes;
       const V previous = hn::Load(d, b.states + at);
       const V G = hn::MulAdd(dy, hn::Set(d, C[i]), g[i]);
-      hn::Store(hn::MulAdd(dy, h[i], hn::Load(d, dC + at)), d, dC + at);
-      hn::Store(hn::MulAdd(delta_u, G, hn::Load(d, dB + at)), d, dB + at);
+      hn::Store(kFirst ? hn::Mul(dy, h[i]) : hn::MulAdd(dy, h[i], hn::Load(d, dC + at)), d,
+                dC + at);
+      hn::Store(kFirst ? hn::Mul(delta_u, G) : hn::MulAdd(delta_u, G, hn::Load(d, dB + at)), d,
+                dB + at);
       bg = hn::MulAdd(G, hn::Set(d, B[i]), bg);
       g[i] = hn::Mul(hn::Load(d, b.decays + at), G);
       const V q = hn::Mul(g[i], previous);
@@ -753,20 +760,34 @@ HWY_INLINE void adjoint_tile(const Chunk<T>& chunk, int64_t begin, int64_t end, 
   for (int i = 0; i < kTile; ++i) hn::Store(g[i], d, b.g + (n + i) * width + c);
 }
 
-// Adds the lanes of dB and dC up and writes them to this block's partial sums.
+// The lane sums of `lanes` consecutive vectors, in order, as one vector.
+template <int kVectors, class D, typename T>
+HWY_INLINE hn::Vec<D> sums_of_lanes(D d, const T* vectors) {
+  if constexpr (kVectors == 1) {
+    return hn::Load(d, vectors);
+  } else {
+    constexpr int kHalf = kVectors / 2;
+    const auto low = sums_of_lanes<kHalf>(d, vectors);
+    const auto high = sums_of_lanes<kHalf>(d, vectors + kHalf * static_cast<int>(hn::Lanes(d)));
+    return hn::Add(hn::ConcatEven(d, high, low), hn::ConcatOdd(d, high, low));
+  }
+}
+
+// Adds the lanes of dB or dC up, rows [begin, end) of a chunk whose first position is
+// `chunk_begin`, and writes them to this block's partial sums `to` (rows of d_state, from state n
+// on).
 template <int kTile, typename T>
-void store_row_partials(const SelectiveScanParams& p, const Chunk<T>& chunk, int64_t tau,
-                        int64_t rows, int64_t row_index, int64_t n, const Backward<T>& b,
-                        int64_t first_row, const SelectiveScanPartials& partials) {
+void store_row_partials(const SelectiveScanParams& p, int64_t chunk_begin, int64_t begin,
+                        int64_t end, int64_t n, const T* sums, T* to) {
   const hn::ScalableTag<T> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t j = first_row; j < first_row + rows; ++j) {
-    const int64_t position = position_of(p, tau + j - first_row);
-    const int64_t to = (row_index + position) * chunk.d_state + n;
-    for (int i = 0; i < kTile; ++i) {
-      const int64_t at = (j * kTile + i) * lanes;
-      static_cast<T*>(partials.dB)[to + i] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, b.dB + at)));
-      static_cast<T*>(partials.dC)[to + i] = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, b.dC + at)));
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(hn::ScalableTag<T>()));
+  HWY_ALIGN T row[kLanes];
+  for (int64_t first = begin * kTile; first < end * kTile; first += kLanes) {
+    hn::Store(sums_of_lanes<kLanes>(d, sums + first * kLanes), d, row);
+    const int64_t last = std::min<int64_t>(first + kLanes, end * kTile);
+    for (int64_t at = first; at < last; ++at) {
+      const int64_t position = position_of(p, chunk_begin + at / kTile);
+      to[position * p.d_state + n + at % kTile] = row[at - first];
     }
   }
 }
@@ -778,13 +799,17 @@ int64_t backward_tiles(const SelectiveScanBackwardParams& p, const Chunk<T>& chu
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<T>()));
   const int64_t from = run.begin - begin, to = run.end - begin;
   for (; n + kTile <= n_end; n += kTile) {
-    for (T* sums : {b.dB, b.dC})
-      std::fill(sums + from * kTile * lanes, sums + to * kTile * lanes, T{0});
     for (int64_t c = 0; c < chunk.width; c += lanes) {
       recompute_tile<kTile, kGate>(chunk, from, to, n, c, b);
-      adjoint_tile<kTile>(chunk, from, to, n, c, b);
+      if (c == 0)
+        adjoint_tile<kTile, true>(chunk, from, to, n, c, b);
+      else
+        adjoint_tile<kTile, false>(chunk, from, to, n, c, b);
     }
-    store_row_partials<kTile>(p, chunk, run.begin, to - from, row_index, n, b, from, partials);
+    store_row_partials<kTile>(p, begin, from, to, n, b.dB,
+                              static_cast<T*>(partials.dB) + row_index * p.d_state);
+    store_row_partials<kTile>(p, begin, from, to, n, b.dC,
+                              static_cast<T*>(partials.dC) + row_index * p.d_state);
   }
   return n;
 }

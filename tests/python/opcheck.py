@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Runs torch.library.opcheck on every operator of libstrandwave_kernels.so.
+
+    python3 tests/python/opcheck.py [path of the library] [--device cuda]
+
+opcheck compares schema, autograd registration, Meta kernels (fake tensors, also with symbolic
+shapes) and AOT dispatch with what the operator really does. Every operator of the library needs
+sample inputs in SAMPLES; one without is a failure. Exit code 77: PyTorch cannot be imported here.
+"""
+
+import argparse
+import pathlib
+import sys
+
+try:
+    import torch
+except Exception as error:  # a LibTorch without Python's dependencies: nothing to check with
+    print(f"skipped: PyTorch cannot be imported by {sys.executable}: {error}")
+    sys.exit(77)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PRESETS = ("cuda", "release")
+
+
+class Samples:
+    """Random inputs on one device; `grad` makes leaves that require gradients."""
+
+    def __init__(self, device, grad):
+        self.device = device
+        self.grad = grad
+        self.generator = torch.Generator().manual_seed(1)
+
+    def normal(self, *shape, dtype=torch.float32):
+        values = torch.randn(*shape, generator=self.generator).to(self.device, dtype)
+        return values.requires_grad_(self.grad)
+
+    def decay(self, *shape):
+        values = -torch.rand(*shape, generator=self.generator) - 0.1
+        return values.to(self.device).requires_grad_(self.grad)
+
+    def below(self, bound, *shape):
+        return torch.randint(bound, shape, generator=self.generator).to(self.device)
+
+    def offsets(self, *values):
+        return torch.tensor(values, device=self.device)
+
+
+def scan_inputs(s, packed, optional, dtype=torch.float32):
+    batch, length, channels, d_state = (1 if packed else 2), 70, 5, 3
+    sequences = 3 if packed else batch
+    rows = lambda n: s.normal(batch, length, n, dtype=dtype)
+    return (
+        rows(channels), rows(channels), s.decay(channels, d_state), rows(d_state), rows(d_state),
+        s.normal(channels) if optional else None,
+        rows(channels) if optional else None,
+        s.normal(channels) if optional else None,
+        s.normal(sequences, channels, d_state) if optional else None,
+        s.offsets(0, 20, 20, length) if packed else None,
+    )
+
+
+def selective_scan(s):
+    for packed in (False, True):
+        for optional in (False, True):
+            yield scan_inputs(s, packed, optional) + (True, packed)
+    yield scan_inputs(s, False, True, torch.bfloat16) + (True, False)
+
+
+def selective_scan_forward(s):
+    for inputs in selective_scan(s):
+        yield inputs + (False,)
+
+
+def selective_scan_backward(s):
+    for inputs in selective_scan(s):
+        u, A, offsets = inputs[0], inputs[2], inputs[9]
+        sequences = u.shape[0] if offsets is None else offsets.numel() - 1
+        dout = torch.ones_like(u)
+        dfinal = torch.ones(sequences, *A.shape, device=s.device)
+        yield (dout, dfinal) + inputs[:10] + (None,) + inputs[10:]
+        yield (dout, None) + inputs[:10] + (None,) + inputs[10:]
+
+
+def causal_conv1d(s):
+    for packed in (False, True):
+        batch, sequences = (1, 3) if packed else (2, 2)
+        offsets = s.offsets(0, 20, 20, 70) if packed else None
+        yield s.normal(batch, 70, 5), s.normal(5, 4), None, None, offsets, True, packed
+        state = s.normal(sequences, 3, 5)
+        yield s.normal(batch, 70, 5), s.normal(5, 4), s.normal(5), state, offsets, False, packed
+
+
+def causal_conv1d_backward(s):
+    for x, weight, bias, state, offsets, silu, reverse in causal_conv1d(s):
+        sequences = x.shape[0] if offsets is None else offsets.numel() - 1
+        dfinal = torch.ones(sequences, weight.shape[1] - 1, x.shape[2], device=s.device)
+        yield torch.ones_like(x), dfinal, x, weight, bias, state, offsets, silu, reverse
+        yield torch.ones_like(x), None, x, weight, bias, state, offsets, silu, reverse
+
+
+def add_rms_norm(s):
+    for dtype in (torch.float32, torch.bfloat16):
+        yield s.normal(2, 7, 16, dtype=dtype), None, s.normal(16), 1e-5, True
+        yield s.normal(2, 7, 16, dtype=dtype), s.normal(2, 7, 16), s.normal(16), 1e-5, True
+
+
+def add_rms_norm_backward(s):
+    for x, residual, weight, eps, in_fp32 in add_rms_norm(s):
+        y, sum_, rstd = torch.ops.strandwave.add_rms_norm_forward(x, residual, weight, eps, in_fp32)
+        for dresidual in (None, torch.ones_like(sum_)):
+            yield torch.ones_like(y), dresidual, sum_, weight, rstd, residual is not None
+
+
+def embedding(s):
+    yield s.below(11, 2, 9), s.normal(11, 6)
+    yield s.below(11, 0), s.normal(11, 6)
+
+
+def embedding_backward(s):
+    yield s.normal(2, 9, 6), s.below(11, 2, 9), 11
+
+
+def linear_cross_entropy(s):
+    for weights in (None, torch.ones(9, device=s.device)):
+        yield s.normal(9, 8), s.normal(12, 8), s.below(12, 9), weights, 0
+        yield s.normal(9, 8), s.normal(12, 8), s.below(10, 9), weights, 10
+
+
+def linear_cross_entropy_backward(s):
+    for inputs in linear_cross_entropy(s):
+        loss, logsumexp = torch.ops.strandwave.linear_cross_entropy_forward(*inputs)
+        yield (torch.ones_like(loss),) + inputs[:4] + (logsumexp,) + inputs[4:]
+
+
+# operator: (sample inputs, whether it is differentiable)
+SAMPLES = {
+    "selective_scan": (selective_scan, True),
+    "selective_scan_forward": (selective_scan_forward, False),
+    "selective_scan_backward": (selective_scan_backward, False),
+    "causal_conv1d": (causal_conv1d, True),
+    "causal_conv1d_forward": (causal_conv1d, False),
+    "causal_conv1d_backward": (causal_conv1d_backward, False),
+    "add_rms_norm": (add_rms_norm, True),
+    "add_rms_norm_forward": (add_rms_norm, False),
+    "add_rms_norm_backward": (add_rms_norm_backward, False),
+    "embedding": (embedding, True),
+    "embedding_backward": (embedding_backward, False),
+    "linear_cross_entropy": (linear_cross_entropy, True),
+    "linear_cross_entropy_forward": (linear_cross_entropy, False),
+    "linear_cross_entropy_backward": (linear_cross_entropy_backward, False),
+}
+
+
+def operators():
+    names = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("strandwave::")]
+    return sorted(n.split("::")[1] for n in names)
+
+
+def check(name, device):
+    """The failures of one operator, as texts."""
+    if name not in SAMPLES:
+        return ["no sample inputs: add the operator to SAMPLES in tests/python/opcheck.py"]
+    make, differentiable = SAMPLES[name]
+    operator = getattr(torch.ops.strandwave, name).default
+    failures = []
+    for grad in (False, True) if differentiable else (False,):
+        for number, inputs in enumerate(make(Samples(device, grad))):
+            try:
+                torch.library.opcheck(operator, inputs)
+            except Exception as error:
+                failures.append(f"sample {number}, requires_grad={grad}: {error}")
+    return failures
+
+
+def find_library():
+    for preset in PRESETS:
+        path = ROOT / "build" / preset / "lib" / "libstrandwave_kernels.so"
+        if path.exists():
+            return path
+    sys.exit("libstrandwave_kernels.so was not found under build/: build it, or give its path")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("library", nargs="?", type=pathlib.Path)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.ops.load_library(str(arguments.library or find_library()))
+    failed = 0
+    for name in operators():
+        failures = check(name, arguments.device)
+        failed += bool(failures)
+        print(f"{name}: {'ok' if not failures else 'FAILED'}", flush=True)
+        for text in failures:
+            print("  " + text.replace("\n", "\n  "))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
