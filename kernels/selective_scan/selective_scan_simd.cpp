@@ -161,8 +161,7 @@ bool has_border(const SelectiveScanParams& p, const Region& region, bool starts)
   return false;
 }
 
-// ------------------------------------------------------------------------- states of a channel
-// block
+// ----------------------------------------------------------------------------- states of a block
 
 // Block states lie as [d_state][width]. `sequence` of a (sequences, channels, d_state) tensor; zero
 // where it is null.
