@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/embedding/embedding_params.h"
@@ -35,28 +36,41 @@ HWY_BEFORE_NAMESPACE();
 namespace strandwave::kernels::HWY_NAMESPACE {
 namespace {
 
-// Sums the columns [first, first + count) of all positions into a table, position after position.
+// Adds the columns [first, first + count) of all positions to a table, position after position.
+template <typename Io>
+void add_rows(const EmbeddingBackwardParams& p, int64_t first, int64_t count, Compute<Io>* table,
+              int64_t stride) {
+  const hn::ScalableTag<Compute<Io>> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const Io* dout = static_cast<const Io*>(p.dout) + first;
+  for (int64_t i = 0; i < p.positions; ++i) {
+    Compute<Io>* HWY_RESTRICT sums = table + embedding_id(p.ids, p.byte_ids, i) * stride;
+    const Io* HWY_RESTRICT row = dout + i * p.d;
+    for (int64_t c = 0; c < count; c += lanes) {
+      const auto sum =
+          hn::Add(load_io_some(d, sums + c, count - c), load_io_some(d, row + c, count - c));
+      store_io_some(d, sum, sums + c, count - c);
+    }
+  }
+}
+
 template <typename Io>
 void backward_typed(const EmbeddingBackwardParams& p, int64_t first, int64_t count) {
   using T = Compute<Io>;
-  const hn::ScalableTag<T> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t width = (count + lanes - 1) / lanes * lanes;
-  std::vector<T> table(static_cast<size_t>(p.vocabulary * width));
-  const Io* dout = static_cast<const Io*>(p.dout) + first;
-  for (int64_t i = 0; i < p.positions; ++i) {
-    T* HWY_RESTRICT sums = table.data() + embedding_id(p.ids, p.byte_ids, i) * width;
-    const Io* HWY_RESTRICT row = dout + i * p.d;
-    for (int64_t c = 0; c < count; c += lanes) {
-      const auto sum = hn::Add(hn::LoadU(d, sums + c), load_io_some(d, row + c, count - c));
-      hn::StoreU(sum, d, sums + c);
-    }
-  }
   Io* dweight = static_cast<Io*>(p.dweight) + first;
-  for (int64_t v = 0; v < p.vocabulary; ++v)
-    for (int64_t c = 0; c < count; c += lanes)
-      store_io_some(d, hn::LoadU(d, table.data() + v * width + c), dweight + v * p.d + c,
-                    count - c);
+  if constexpr (std::is_same_v<Io, T>) {
+    for (int64_t v = 0; v < p.vocabulary; ++v) std::fill_n(dweight + v * p.d, count, T{0});
+    add_rows<Io>(p, first, count, dweight, p.d);
+  } else {
+    const hn::ScalableTag<T> d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    std::vector<T> table(static_cast<size_t>(p.vocabulary * count));
+    add_rows<Io>(p, first, count, table.data(), count);
+    for (int64_t v = 0; v < p.vocabulary; ++v)
+      for (int64_t c = 0; c < count; c += lanes)
+        store_io_some(d, load_io_some(d, table.data() + v * count + c, count - c),
+                      dweight + v * p.d + c, count - c);
+  }
 }
 
 void backward(const EmbeddingBackwardParams& p, int64_t first, int64_t count) {

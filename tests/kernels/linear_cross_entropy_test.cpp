@@ -1,5 +1,6 @@
 #include "kernels/linear_cross_entropy/linear_cross_entropy.h"
 
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -226,6 +227,23 @@ TEST(LinearCrossEntropy, NanOfACountingTokenShows) {
   const auto out =
       linear_cross_entropy(hidden, torch::ones({20, 4}), torch::zeros({3}, torch::kLong));
   EXPECT_TRUE(torch::equal(out.loss.isnan(), torch::tensor({false, true, false})));
+}
+
+TEST(LinearCrossEntropy, AutocastReducesTheProduct) {
+  const auto hidden = torch::randn({9, 8}).requires_grad_();
+  const auto head = torch::randn({16, 8});
+  const auto target = torch::randint(16, {9}, torch::kLong);
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const auto out = linear_cross_entropy(hidden, head, target);
+  out.loss.sum().backward();  // products of the backward pass are not cast again
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  const auto plain =
+      linear_cross_entropy(hidden.to(torch::kBFloat16), head.to(torch::kBFloat16), target);
+  EXPECT_TRUE(same_bits(out.loss, plain.loss));
+  const auto dhidden = torch::autograd::grad({plain.loss.sum()}, {hidden})[0];
+  EXPECT_TRUE(same_bits(hidden.grad(), dhidden));
 }
 
 TEST(LinearCrossEntropy, SaysWhatIsWrong) {

@@ -1,5 +1,6 @@
 #include "kernels/norm/rms_norm.h"
 
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -199,7 +200,7 @@ std::vector<Parameter> parameters(torch::DeviceType device) {
   };
   add({});
   for (const std::vector<int64_t>& shape : std::vector<std::vector<int64_t>>{{0, 256},
-                                                                             {1, 1},
+                                                                             {64, 1},
                                                                              {5, 3},
                                                                              {4, 0, 16},
                                                                              {64},
@@ -256,6 +257,27 @@ TEST(AddRmsNorm, KeepsNanInItsRow) {
   EXPECT_TRUE(y[1].isnan().all().item<bool>());
   EXPECT_FALSE(y[0].isnan().any().item<bool>());
   EXPECT_FALSE(y[2].isnan().any().item<bool>());
+}
+
+TEST(AddRmsNorm, AutocastReducesXButNeitherWeightNorResidual) {
+  const auto x = torch::randn({3, 40});
+  const auto weight = torch::ones({40}).to(torch::kBFloat16);
+  const auto residual = torch::randn({3, 40});
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const auto out = add_rms_norm(x, residual, weight);
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  const auto plain = add_rms_norm(x.to(torch::kBFloat16), residual, weight.to(torch::kFloat));
+  EXPECT_TRUE(same_bits(out.y, plain.y));
+  EXPECT_TRUE(same_bits(out.residual, plain.residual));
+}
+
+TEST(AddRmsNorm, RunsInInferenceMode) {
+  const auto x = torch::randn({3, 40});
+  const auto plain = add_rms_norm(x, {}, torch::ones({40}));
+  const c10::InferenceMode guard;
+  EXPECT_TRUE(same_bits(add_rms_norm(x, {}, torch::ones({40})).y, plain.y));
 }
 
 TEST(AddRmsNorm, SaysWhatIsWrong) {
