@@ -105,9 +105,9 @@ benchmark::Work backward_work(const Size& size, at::ScalarType type, c10::Device
 // The exponential is the scan's floor on a CPU: one per position, channel and state.
 benchmark::Work exponential_work(const Size& size, c10::Device device) {
   const Inputs in = make_inputs(size, at::kFloat, device);
-  const at::Tensor x = -at::rand({size.channels * kState}, at::TensorOptions(device)).repeat({64});
+  const at::Tensor x = -at::rand({size.channels * kState}, at::TensorOptions(device)).repeat({256});
   at::Tensor result = at::empty_like(x);
-  const int64_t repeats = size.batch * size.length / 64;
+  const int64_t repeats = size.batch * size.length / 256;
   return {[in] {
             selective_scan_forward(in.u, in.delta, in.A, in.B, in.C, in.D, in.z, in.delta_bias, {},
                                    {}, true, false, true);
