@@ -287,11 +287,12 @@ TORCH_LIBRARY_IMPL(strandwave, Meta, m) {
 
 // ---------------------------------------------------------------------------------------- autograd
 
-// Checkpoints cost 4 d_state / 64 bytes per position and channel on the CPU: more than the inputs
-// themselves beyond this. While a tracer runs they have no shape (see forward_meta).
+// Checkpoints cost 4 d_state / 64 bytes per position and channel on the CPU, more than the inputs
+// themselves beyond this, and 4 d_state / 8 on CUDA, always more. While a tracer runs they have no
+// shape (see forward_meta).
 bool worth_saving_checkpoints(const Tensor& A) {
   constexpr int64_t kMaxState = 64;
-  return !c10::impl::TorchDispatchModeTLS::any_modes_set() && A.size(1) <= kMaxState;
+  return A.is_cpu() && !c10::impl::TorchDispatchModeTLS::any_modes_set() && A.size(1) <= kMaxState;
 }
 
 // Its own node, so that a second derivative reaches a message instead of silent zeros.
