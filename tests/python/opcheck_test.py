@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
+# label: opcheck
 """Runs torch.library.opcheck on every operator of libstrandwave_kernels.so.
 
-    python3 tests/python/opcheck.py [path of the library] [--device cuda]
+    python3 tests/python/opcheck_test.py [path of the library] [--device cuda]
 
 opcheck compares schema, autograd registration, Meta kernels (fake tensors, also with symbolic
 shapes) and AOT dispatch with what the operator really does. Every operator of the library needs
-sample inputs in SAMPLES; one without is a failure. Exit code 77: PyTorch cannot be imported here.
+sample inputs in SAMPLES; one without is a failure. Besides: autocast, inference mode and a compiled
+function with shapes that vary. Exit code 77: PyTorch cannot be imported here (docs/building.md says
+what it needs).
 """
 
 import argparse
+import functools
+import os
 import pathlib
 import sys
 
 try:
     import torch
 except Exception as error:  # a LibTorch without Python's dependencies: nothing to check with
-    print(f"skipped: PyTorch cannot be imported by {sys.executable}: {error}")
+    print(f"skipped: opcheck cannot run with {sys.executable}: {error}")
     sys.exit(77)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -99,31 +104,38 @@ def causal_conv1d_backward(s):
 
 
 def add_rms_norm(s):
-    for dtype in (torch.float32, torch.bfloat16):
-        yield s.normal(2, 7, 16, dtype=dtype), None, s.normal(16), 1e-5, True
-        yield s.normal(2, 7, 16, dtype=dtype), s.normal(2, 7, 16), s.normal(16), 1e-5, True
+    float32, bfloat16 = torch.float32, torch.bfloat16
+    for dtype, residual in ((float32, None), (bfloat16, None), (float32, float32), (bfloat16, float32),
+                            (bfloat16, bfloat16)):
+        for in_fp32 in (True, False):
+            yield (s.normal(2, 7, 16, dtype=dtype),
+                   s.normal(2, 7, 16, dtype=residual) if residual else None, s.normal(16), 1e-5, in_fp32)
 
 
 def add_rms_norm_backward(s):
     for x, residual, weight, eps, in_fp32 in add_rms_norm(s):
         y, sum_, rstd = torch.ops.strandwave.add_rms_norm_forward(x, residual, weight, eps, in_fp32)
-        for dresidual in (None, torch.ones_like(sum_)):
-            yield torch.ones_like(y), dresidual, sum_, weight, rstd, residual is not None
+        dy, dsum = torch.ones_like(y), torch.ones_like(sum_)
+        for dresidual in (None, dsum):
+            yield (dy, dresidual, sum_, weight, rstd, residual is not None)
 
 
 def embedding(s):
     yield s.below(11, 2, 9), s.normal(11, 6)
     yield s.below(11, 0), s.normal(11, 6)
+    yield s.offsets(1, 2, 0, 0, 3).to(torch.uint8), s.normal(4, 8)
 
 
 def embedding_backward(s):
-    yield s.normal(2, 9, 6), s.below(11, 2, 9), 11
+    for ids, weight in embedding(s):
+        yield s.normal(*ids.shape, weight.shape[1]), ids, weight.shape[0]
 
 
 def linear_cross_entropy(s):
     for weights in (None, torch.ones(9, device=s.device)):
         yield s.normal(9, 8), s.normal(12, 8), s.below(12, 9), weights, 0
         yield s.normal(9, 8), s.normal(12, 8), s.below(10, 9), weights, 10
+    yield s.normal(5, 8), s.normal(16, 8), s.offsets(1, -1, 3, 0, 2), None, 12  # -1: no target
 
 
 def linear_cross_entropy_backward(s):
@@ -159,7 +171,7 @@ def operators():
 def check(name, device):
     """The failures of one operator, as texts."""
     if name not in SAMPLES:
-        return ["no sample inputs: add the operator to SAMPLES in tests/python/opcheck.py"]
+        return ["no sample inputs: add the operator to SAMPLES in tests/python/opcheck_test.py"]
     make, differentiable = SAMPLES[name]
     operator = getattr(torch.ops.strandwave, name).default
     failures = []
@@ -172,7 +184,67 @@ def check(name, device):
     return failures
 
 
+def autocast(device):
+    """The public operators under autocast: large outputs in bfloat16, losses and states in float32."""
+    ops, s = torch.ops.strandwave, Samples(device, True)
+    scan = scan_inputs(s, False, True)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        outputs = {
+            "selective_scan": ops.selective_scan(*scan),
+            "causal_conv1d": ops.causal_conv1d(s.normal(2, 9, 5), s.normal(5, 4), None, None, None),
+            "add_rms_norm": ops.add_rms_norm(s.normal(3, 8), s.normal(3, 8), s.normal(8)),
+            "linear_cross_entropy": ops.linear_cross_entropy(s.normal(9, 8), s.normal(12, 8), s.below(12, 9)),
+        }
+    failures = []
+    for name, (first, second) in outputs.items():
+        first_type = torch.float32 if name == "linear_cross_entropy" else torch.bfloat16
+        if (first.dtype, second.dtype) != (first_type, torch.float32):
+            failures.append(f"{name} returns {first.dtype}, {second.dtype}")
+        first.sum().backward()
+    failures += [f"selective_scan: the gradient of input {number} is {leaf.grad}, the input {leaf.dtype}"
+                 for number, leaf in enumerate(scan[:9]) if leaf.grad is None or leaf.grad.dtype != leaf.dtype]
+    return failures
+
+
+def inference_mode(device):
+    """The public operators on inference tensors give what they give elsewhere."""
+    failures = []
+    for name, (make, differentiable) in SAMPLES.items():
+        if not differentiable:
+            continue
+        operator = getattr(torch.ops.strandwave, name)
+        expected = [operator(*inputs) for inputs in make(Samples(device, False))]
+        with torch.inference_mode():
+            found = [operator(*inputs) for inputs in make(Samples(device, False))]
+        for number, (one, other) in enumerate(zip(expected, found)):
+            pairs = zip(one, other) if isinstance(one, tuple) else [(one, other)]
+            if not all(torch.equal(a, b) for a, b in pairs):
+                failures.append(f"{name}, sample {number}: other values")
+    return failures
+
+
+def compiled(device):
+    """torch.compile traces the operators once for all shapes, forward and backward."""
+    ops, s = torch.ops.strandwave, Samples(device, True)
+
+    def model(ids, table, weight, targets):
+        hidden, _ = ops.add_rms_norm(ops.embedding(ids, table), None, weight)
+        return ops.linear_cross_entropy(hidden, table, targets, None, 0)[0].sum()
+
+    table, weight = s.normal(11, 8), s.normal(8)
+    traced = torch.compile(model, backend="aot_eager", dynamic=True, fullgraph=True)
+    failures = []
+    for tokens in (5, 7):
+        inputs = s.below(11, tokens), table, weight, s.below(11, tokens)
+        gradients = [torch.autograd.grad(f(*inputs), (table, weight)) for f in (model, traced)]
+        if not all(torch.equal(a, b) for a, b in zip(*gradients)):
+            failures.append(f"{tokens} tokens: the gradients differ")
+    return failures
+
+
 def find_library():
+    if "STRANDWAVE_KERNELS" in os.environ:
+        return os.environ["STRANDWAVE_KERNELS"]
     for preset in PRESETS:
         path = ROOT / "build" / preset / "lib" / "libstrandwave_kernels.so"
         if path.exists():
@@ -186,9 +258,11 @@ def main():
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.ops.load_library(str(arguments.library or find_library()))
+    checks = [(name, functools.partial(check, name)) for name in operators()]
+    checks += [(f.__name__, f) for f in (autocast, inference_mode, compiled)]
     failed = 0
-    for name in operators():
-        failures = check(name, arguments.device)
+    for name, run in checks:
+        failures = run(arguments.device)
         failed += bool(failures)
         print(f"{name}: {'ok' if not failures else 'FAILED'}", flush=True)
         for text in failures:
