@@ -51,10 +51,6 @@ Shape check(const CausalConv1dInputs& in) {
 
 // ---- parameters of the raw kernels ----
 
-const void* data_or_null(const at::Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr() : nullptr;
-}
-
 // Keeps a contiguous version of a tensor (may be undefined) and returns its data.
 const void* keep_contiguous(const at::Tensor& tensor, std::vector<at::Tensor>& kept) {
   if (!tensor.defined()) return nullptr;
@@ -100,13 +96,8 @@ CausalConv1dInputs make_causal_conv1d_inputs(const at::Tensor& x, const at::Tens
                                              const OptionalTensor& initial_state,
                                              const OptionalTensor& cu_seqlens, bool silu,
                                              bool reverse) {
-  return {x,
-          weight,
-          bias.value_or(at::Tensor()),
-          initial_state.value_or(at::Tensor()),
-          cu_seqlens.value_or(at::Tensor()),
-          silu,
-          reverse};
+  return {x,    weight, or_undefined(bias), or_undefined(initial_state), or_undefined(cu_seqlens),
+          silu, reverse};
 }
 
 CausalConv1dForwardCall prepare_causal_conv1d(const CausalConv1dInputs& in) {
@@ -125,7 +116,7 @@ CausalConv1dBackwardCall prepare_causal_conv1d_backward(const CausalConv1dInputs
                                                         const OptionalTensor& dfinal_state) {
   const Shape shape = check(in);
   check_operand(kName, "dout", dout, in.x.sizes(), in.x.scalar_type(), in.x);
-  const at::Tensor dfinal = dfinal_state.value_or(at::Tensor());
+  const at::Tensor dfinal = or_undefined(dfinal_state);
   if (dfinal.defined())
     check_operand(kName, "dfinal_state", dfinal, shape.state(), shape.compute_type, in.x);
   CausalConv1dBackwardCall call;
@@ -234,9 +225,8 @@ class CausalConv1d : public torch::autograd::Function<CausalConv1d> {
     auto [out, final_state] =
         forward_operator().call(x, weight, bias, initial_state, cu_seqlens, silu, reverse);
     context->set_materialize_grads(false);
-    context->save_for_backward({x, weight, bias.value_or(at::Tensor()),
-                                initial_state.value_or(at::Tensor()),
-                                cu_seqlens.value_or(at::Tensor())});
+    context->save_for_backward(
+        {x, weight, or_undefined(bias), or_undefined(initial_state), or_undefined(cu_seqlens)});
     context->saved_data["silu"] = silu;
     context->saved_data["reverse"] = reverse;
     return {out, final_state};

@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/common/dtype.h"
 
@@ -22,6 +23,10 @@ inline bool given(const OptionalTensor& tensor) { return tensor && tensor->defin
 // An undefined tensor is passed on as none: boxed kernels expect it so.
 inline OptionalTensor normalised(const OptionalTensor& tensor) {
   return given(tensor) ? tensor : std::nullopt;
+}
+
+inline at::Tensor or_undefined(const OptionalTensor& tensor) {
+  return tensor.value_or(at::Tensor());
 }
 
 inline kernels::Dtype raw_dtype(at::ScalarType type) {
@@ -65,6 +70,20 @@ inline at::Tensor aligned_contiguous(const at::Tensor& tensor) {
   const at::Tensor result = tensor.contiguous();
   const bool aligned = reinterpret_cast<uintptr_t>(result.const_data_ptr()) % 16 == 0;
   return aligned ? result : result.clone();
+}
+
+// The data of a tensor that may be undefined.
+inline const void* data_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr() : nullptr;
+}
+inline void* mutable_data_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
+}
+
+// Keeps an aligned contiguous version of a tensor in `kept` and returns its data.
+inline const void* keep(const at::Tensor& tensor, std::vector<at::Tensor>& kept) {
+  kept.push_back(aligned_contiguous(tensor));
+  return kept.back().const_data_ptr();
 }
 
 template <typename Function>

@@ -18,12 +18,6 @@ void check_id_type(const at::Tensor& ids, const at::Tensor& like) {
               ids.device());
 }
 
-// Keeps an aligned contiguous version of a tensor and returns its data.
-const void* keep(const at::Tensor& tensor, std::vector<at::Tensor>& kept) {
-  kept.push_back(aligned_contiguous(tensor));
-  return kept.back().const_data_ptr();
-}
-
 }  // namespace
 
 EmbeddingCall prepare_embedding(const at::Tensor& ids, const at::Tensor& weight) {

@@ -148,7 +148,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
         forward_operator().call(hidden, head_weight, target, token_weight, valid_vocabulary);
     context->set_materialize_grads(false);
     context->save_for_backward(
-        {hidden, head_weight, target, token_weight.value_or(at::Tensor()), logsumexp});
+        {hidden, head_weight, target, or_undefined(token_weight), logsumexp});
     context->saved_data["valid_vocabulary"] = valid_vocabulary;
     context->mark_non_differentiable({logsumexp});
     return {loss, logsumexp};

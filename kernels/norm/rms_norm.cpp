@@ -14,12 +14,6 @@ constexpr const char* kName = "add_rms_norm";
 
 // ---- validation and parameters of the raw kernels ----
 
-// Keeps an aligned contiguous version of a tensor and returns its data.
-const void* keep(const at::Tensor& tensor, std::vector<at::Tensor>& kept) {
-  kept.push_back(aligned_contiguous(tensor));
-  return kept.back().const_data_ptr();
-}
-
 // Of x itself or of the full type; says which.
 bool check_sum_type(const char* name, const at::Tensor& tensor, at::ScalarType type,
                     at::ScalarType full) {

@@ -11,50 +11,23 @@
 
 #include <tuple>
 
+#include "kernels/common/operator_glue.h"
+#include "kernels/common/sequence_layout.h"
 #include "kernels/selective_scan/selective_scan_check.h"
 
 namespace strandwave {
 
 using at::Tensor;
-using OptionalTensor = std::optional<Tensor>;
 
 // -------------------------------------------------------------------------------------- validation
 
 namespace {
 
-Tensor or_undefined(const OptionalTensor& tensor) { return tensor.value_or(Tensor()); }
+constexpr const char* kName = "selective_scan";
 
-kernels::Dtype io_dtype(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return kernels::Dtype::kFloat32;
-    case at::kBFloat16:
-      return kernels::Dtype::kBFloat16;
-    case at::kHalf:
-      return kernels::Dtype::kFloat16;
-    case at::kDouble:
-      return kernels::Dtype::kFloat64;
-    default:
-      TORCH_CHECK(
-          false,
-          "selective_scan: u must be float32, bfloat16, float16 or (on the CPU) float64, got ",
-          type);
-  }
-}
-
-void check_tensor(const char* name, const Tensor& tensor, at::IntArrayRef sizes,
-                  at::ScalarType type, at::Device device) {
-  TORCH_CHECK(tensor.sizes() == sizes, "selective_scan: ", name, " must have shape ", sizes,
-              ", got ", tensor.sizes());
-  TORCH_CHECK(tensor.scalar_type() == type, "selective_scan: ", name, " must be ", type, ", got ",
-              tensor.scalar_type());
-  TORCH_CHECK(tensor.device() == device, "selective_scan: ", name, " must be on ", device,
-              " as u is, got ", tensor.device());
-}
-
-void check_optional(const char* name, const Tensor& tensor, at::IntArrayRef sizes,
-                    at::ScalarType type, at::Device device) {
-  if (tensor.defined()) check_tensor(name, tensor, sizes, type, device);
+void check_optional(const char* name, const Tensor& tensor, at::IntArrayRef shape,
+                    at::ScalarType type, const Tensor& like) {
+  if (tensor.defined()) check_operand(kName, name, tensor, shape, type, like);
 }
 
 }  // namespace
@@ -85,36 +58,32 @@ SelectiveScanShape check_selective_scan(const SelectiveScanInputs& in) {
   shape.length = in.u.size(1);
   shape.channels = in.u.size(2);
   shape.io_type = in.u.scalar_type();
-  io_dtype(shape.io_type);
-  const at::Device device = in.u.device();
-  TORCH_CHECK(shape.io_type != at::kDouble || !device.is_cuda(),
-              "selective_scan: float64 is for the CPU only, got u on ", device);
-  shape.state_type = shape.io_type == at::kDouble ? at::kDouble : at::kFloat;
+  shape.state_type = check_io_type(kName, "u", in.u);
 
   TORCH_CHECK(in.A.dim() == 2, "selective_scan: A must have shape (channels, d_state), got ",
               in.A.sizes());
   shape.d_state = in.A.size(1);
   TORCH_CHECK(shape.d_state >= 1 && shape.d_state <= 256,
               "selective_scan: d_state must be 1..256, got ", shape.d_state);
-  check_tensor("A", in.A, {shape.channels, shape.d_state}, shape.state_type, device);
-  check_tensor("delta", in.delta, in.u.sizes(), shape.io_type, device);
+  check_operand(kName, "A", in.A, {shape.channels, shape.d_state}, shape.state_type, in.u);
+  check_operand(kName, "delta", in.delta, in.u.sizes(), shape.io_type, in.u);
   const int64_t row_sizes[] = {shape.batch, shape.length, shape.d_state};
-  check_tensor("B", in.B, row_sizes, shape.io_type, device);
-  check_tensor("C", in.C, row_sizes, shape.io_type, device);
-  check_optional("z", in.z, in.u.sizes(), shape.io_type, device);
-  check_optional("D", in.D, {shape.channels}, shape.state_type, device);
-  check_optional("delta_bias", in.delta_bias, {shape.channels}, shape.state_type, device);
-  shape.sequences = check_cu_seqlens(in.cu_seqlens, shape.batch, shape.length, device);
+  check_operand(kName, "B", in.B, row_sizes, shape.io_type, in.u);
+  check_operand(kName, "C", in.C, row_sizes, shape.io_type, in.u);
+  check_optional("z", in.z, in.u.sizes(), shape.io_type, in.u);
+  check_optional("D", in.D, {shape.channels}, shape.state_type, in.u);
+  check_optional("delta_bias", in.delta_bias, {shape.channels}, shape.state_type, in.u);
+  shape.sequences = check_cu_seqlens(in.cu_seqlens, shape.batch, shape.length, in.u.device());
   check_optional("initial_state", in.initial_state,
-                 {shape.sequences, shape.channels, shape.d_state}, shape.state_type, device);
+                 {shape.sequences, shape.channels, shape.d_state}, shape.state_type, in.u);
   return shape;
 }
 
 void check_selective_scan_gradients(const SelectiveScanShape& shape, const SelectiveScanInputs& in,
                                     const Tensor& dout, const Tensor& dfinal_state) {
-  check_tensor("dout", dout, in.u.sizes(), shape.io_type, in.u.device());
+  check_operand(kName, "dout", dout, in.u.sizes(), shape.io_type, in.u);
   check_optional("dfinal_state", dfinal_state, {shape.sequences, shape.channels, shape.d_state},
-                 shape.state_type, in.u.device());
+                 shape.state_type, in.u);
 }
 
 kernels::Rows make_rows(Tensor& tensor) {
@@ -134,7 +103,7 @@ void fill_params(const SelectiveScanShape& shape, SelectiveScanInputs& in, bool 
     tensor = tensor.contiguous();
     return tensor.const_data_ptr();
   };
-  params.dtype = io_dtype(shape.io_type);
+  params.dtype = raw_dtype(shape.io_type);
   params.batch = shape.batch;
   params.length = shape.length;
   params.channels = shape.channels;
@@ -197,23 +166,17 @@ using BackwardSignature = Gradients(const Tensor&, const OptionalTensor&, const 
                                     const OptionalTensor&, const OptionalTensor&, bool, bool);
 
 const auto& scan_operator() {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("strandwave::selective_scan", "")
-                             .typed<ScanSignature>();
+  static const auto op = find_operator<ScanSignature>("strandwave::selective_scan");
   return op;
 }
 
 const auto& forward_operator() {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("strandwave::selective_scan_forward", "")
-                             .typed<ForwardSignature>();
+  static const auto op = find_operator<ForwardSignature>("strandwave::selective_scan_forward");
   return op;
 }
 
 const auto& backward_operator() {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("strandwave::selective_scan_backward", "")
-                             .typed<BackwardSignature>();
+  static const auto op = find_operator<BackwardSignature>("strandwave::selective_scan_backward");
   return op;
 }
 
@@ -238,8 +201,7 @@ TORCH_LIBRARY_IMPL(strandwave, CompositeExplicitAutograd, m) {
 // -------------------------------------------------------------------------------------------- meta
 
 c10::SymInt sequences_of(const Tensor& u, const OptionalTensor& cu_seqlens) {
-  return cu_seqlens.has_value() && cu_seqlens->defined() ? cu_seqlens->sym_numel() - 1
-                                                         : u.sym_size(0);
+  return given(cu_seqlens) ? cu_seqlens->sym_numel() - 1 : u.sym_size(0);
 }
 
 std::tuple<Tensor, Tensor, Tensor> forward_meta(const Tensor& u, const Tensor&, const Tensor& A,
@@ -266,7 +228,7 @@ Gradients backward_meta(const Tensor&, const OptionalTensor&, const Tensor& u, c
     return at::empty_symint(input.sym_sizes(), input.options());
   };
   const auto like_or_empty = [&](const OptionalTensor& input) {
-    if (input.has_value() && input->defined()) return like(*input);
+    if (given(input)) return like(*input);
     return at::empty({0}, u.options().dtype(at::kFloat));
   };
   return {like(u),
@@ -295,39 +257,23 @@ bool worth_saving_checkpoints(const Tensor& A) {
   return A.is_cpu() && !c10::impl::TorchDispatchModeTLS::any_modes_set() && A.size(1) <= kMaxState;
 }
 
-// Its own node, so that a second derivative reaches a message instead of silent zeros.
-class SelectiveScanBackward : public torch::autograd::Function<SelectiveScanBackward> {
- public:
-  static torch::autograd::variable_list forward(
-      torch::autograd::AutogradContext*, const Tensor& dout, const OptionalTensor& dfinal_state,
-      const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
-      const OptionalTensor& D, const OptionalTensor& z, const OptionalTensor& delta_bias,
-      const OptionalTensor& initial_state, const OptionalTensor& cu_seqlens,
-      const OptionalTensor& checkpoints, bool delta_softplus, bool reverse) {
-    const at::AutoDispatchBelowADInplaceOrView guard;
-    const auto [du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial] =
-        backward_operator().call(dout, dfinal_state, u, delta, A, B, C, D, z, delta_bias,
-                                 initial_state, cu_seqlens, checkpoints, delta_softplus, reverse);
-    return {du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial};
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
-                                                 const torch::autograd::variable_list&) {
-    TORCH_CHECK(false,
-                "selective_scan: double backward is not supported; do not differentiate its "
-                "gradients");
-  }
-};
-
 Gradients backward_autograd(const Tensor& dout, const OptionalTensor& dfinal_state, const Tensor& u,
                             const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
                             const OptionalTensor& D, const OptionalTensor& z,
                             const OptionalTensor& delta_bias, const OptionalTensor& initial_state,
                             const OptionalTensor& cu_seqlens, const OptionalTensor& checkpoints,
                             bool delta_softplus, bool reverse) {
-  auto g =
-      SelectiveScanBackward::apply(dout, dfinal_state, u, delta, A, B, C, D, z, delta_bias,
-                                   initial_state, cu_seqlens, checkpoints, delta_softplus, reverse);
+  std::vector<Tensor> inputs{dout, u, delta, A, B, C};
+  for (const OptionalTensor& tensor : {dfinal_state, D, z, delta_bias, initial_state})
+    if (given(tensor)) inputs.push_back(*tensor);
+  const auto g = OnceDifferentiable::apply(
+      at::TensorList(inputs), std::string(kName),
+      std::function<torch::autograd::variable_list()>([&]() -> torch::autograd::variable_list {
+        const auto [du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial] = backward_operator().call(
+            dout, dfinal_state, u, delta, A, B, C, D, z, delta_bias, initial_state, cu_seqlens,
+            checkpoints, delta_softplus, reverse);
+        return {du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial};
+      }));
   return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8]};
 }
 
@@ -365,14 +311,11 @@ class SelectiveScanFunction : public torch::autograd::Function<SelectiveScanFunc
     // One row of zeros stands for all: its row stride is 0.
     if (!dout.defined())
       dout = at::zeros_symint({u.sym_size(2)}, u.options()).expand_symint(u.sym_sizes());
-    const auto optional = [](const Tensor& tensor) {
-      return tensor.defined() ? OptionalTensor(tensor) : OptionalTensor();
-    };
     const bool checkpointed = saved[10].defined() && saved[10].sym_numel() > 0;
     auto [du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial] = backward_operator().call(
-        dout, optional(dfinal_state), u, saved[1], saved[2], saved[3], saved[4], optional(saved[5]),
-        optional(saved[6]), optional(saved[7]), optional(saved[8]), optional(saved[9]),
-        checkpointed ? optional(saved[10]) : OptionalTensor(),
+        dout, normalised(dfinal_state), u, saved[1], saved[2], saved[3], saved[4],
+        normalised(saved[5]), normalised(saved[6]), normalised(saved[7]), normalised(saved[8]),
+        normalised(saved[9]), checkpointed ? normalised(saved[10]) : OptionalTensor(),
         context->saved_data["delta_softplus"].toBool(), context->saved_data["reverse"].toBool());
     result = {du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial, Tensor(), Tensor(), Tensor()};
     for (const size_t i : {5, 6, 7, 8})
@@ -387,7 +330,7 @@ bool any_requires_grad(std::initializer_list<const Tensor*> tensors,
   for (const Tensor* tensor : tensors)
     if (tensor->requires_grad()) return true;
   for (const OptionalTensor* tensor : optionals)
-    if (tensor->has_value() && (*tensor)->defined() && (*tensor)->requires_grad()) return true;
+    if (given(*tensor) && (*tensor)->requires_grad()) return true;
   return false;
 }
 
@@ -475,7 +418,7 @@ SelectiveScanGradients selective_scan_backward(
       backward_operator().call(dout, dfinal_state, u, delta, A, B, C, D, z, delta_bias,
                                initial_state, cu_seqlens, checkpoints, delta_softplus, reverse);
   const auto if_given = [](const OptionalTensor& input, const Tensor& gradient) {
-    return input.has_value() && input->defined() ? gradient : Tensor();
+    return given(input) ? gradient : Tensor();
   };
   return {du,
           ddelta,
@@ -492,10 +435,10 @@ namespace {
 
 Tensor sum_of_deltas(const Tensor& delta, at::ScalarType type, const OptionalTensor& delta_bias,
                      const OptionalTensor& cu_seqlens, bool delta_softplus, bool reverse) {
-  const bool packed = cu_seqlens.has_value() && cu_seqlens->defined();
+  const bool packed = given(cu_seqlens);
   if (!packed) {
     Tensor sum = delta.to(type);
-    if (delta_bias.has_value() && delta_bias->defined()) sum = sum + *delta_bias;
+    if (given(delta_bias)) sum = sum + *delta_bias;
     if (delta_softplus) sum = at::softplus(sum);
     return sum.sum(1);
   }

@@ -5,6 +5,7 @@
 
 #include <tuple>
 
+#include "kernels/common/operator_glue.h"
 #include "kernels/common/parallel.h"
 #include "kernels/selective_scan/selective_scan_check.h"
 #include "kernels/selective_scan/selective_scan_raw.h"
@@ -13,14 +14,9 @@ namespace strandwave {
 namespace {
 
 using at::Tensor;
-using OptionalTensor = std::optional<Tensor>;
 using kernels::SelectiveScanCarries;
 using kernels::SelectiveScanDivision;
 using kernels::SelectiveScanTask;
-
-void* data_or_null(const Tensor& tensor) {
-  return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
-}
 
 // Runs task for every (batch, channel block, segment); with segments 1 for every (batch, block).
 template <typename Task>
@@ -158,12 +154,11 @@ selective_scan_backward_cpu(const Tensor& dout, const OptionalTensor& dfinal_sta
       make_selective_scan_inputs(u, delta, A, B, C, D, z, delta_bias, initial_state, cu_seqlens);
   const SelectiveScanShape shape = check_selective_scan(in);
   Tensor dout_rows = dout;
-  const Tensor dfinal =
-      dfinal_state.has_value() && dfinal_state->defined() ? dfinal_state->contiguous() : Tensor();
+  const Tensor dfinal = given(dfinal_state) ? dfinal_state->contiguous() : Tensor();
   check_selective_scan_gradients(shape, in, dout, dfinal);
   kernels::SelectiveScanBackwardParams params;
   fill_params(shape, in, delta_softplus, reverse, params);
-  const bool saved = checkpoints.has_value() && checkpoints->defined() && checkpoints->numel() > 0;
+  const bool saved = given(checkpoints) && checkpoints->numel() > 0;
   const Tensor starts = saved ? checkpoints->contiguous() : recompute_checkpoints(shape, params);
 
   const auto like = [](const Tensor& input) {
@@ -180,10 +175,10 @@ selective_scan_backward_cpu(const Tensor& dout, const OptionalTensor& dfinal_sta
   params.dB = make_mutable_rows(dB);
   params.dC = make_mutable_rows(dC);
   if (dz.defined()) params.dz = make_mutable_rows(dz);
-  params.dA = data_or_null(dA);
-  params.dD = data_or_null(dD);
-  params.ddelta_bias = data_or_null(dbias);
-  params.dinitial_state = data_or_null(dinitial);
+  params.dA = mutable_data_or_null(dA);
+  params.dD = mutable_data_or_null(dD);
+  params.ddelta_bias = mutable_data_or_null(dbias);
+  params.dinitial_state = mutable_data_or_null(dinitial);
   run_backward(shape, params);
 
   const auto or_empty = [](const Tensor& gradient) {

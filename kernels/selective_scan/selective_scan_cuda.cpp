@@ -16,10 +16,6 @@ namespace {
 
 using at::Tensor;
 
-void* data_or_null(const Tensor& tensor) {
-  return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
-}
-
 // float32 on the device of `like`.
 Tensor floats(at::IntArrayRef shape, const Tensor& like) {
   return at::empty(shape, like.options().dtype(at::kFloat));
@@ -94,10 +90,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
   params.dB = make_mutable_rows(dB);
   params.dC = make_mutable_rows(dC);
   if (dz.defined()) params.dz = make_mutable_rows(dz);
-  params.dA = data_or_null(dA);
-  params.dD = data_or_null(dD);
-  params.ddelta_bias = data_or_null(dbias);
-  params.dinitial_state = data_or_null(dinitial);
+  params.dA = mutable_data_or_null(dA);
+  params.dD = mutable_data_or_null(dD);
+  params.ddelta_bias = mutable_data_or_null(dbias);
+  params.dinitial_state = mutable_data_or_null(dinitial);
   const Tensor workspace = floats({kernels::selective_scan_cuda_backward_workspace(params)}, u);
   kernels::selective_scan_cuda_backward(params, workspace.mutable_data_ptr<float>(),
                                         c10::cuda::getCurrentCUDAStream().stream());

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "kernels/common/parallel.h"
-#include "kernels/common/simd_target.h"
 #include "tests/reference/causal_conv1d_reference.h"
 #include "tests/support/operator_testing.h"
+#include "tests/support/simd_testing.h"
 
 namespace strandwave {
 namespace {
@@ -20,7 +20,6 @@ namespace {
 using reference::CausalConv1dArguments;
 using ::strandwave::testing::cpu_device;
 using ::strandwave::testing::cuda_device;
-using ::strandwave::testing::directional_derivative;
 using ::strandwave::testing::expect_error;
 using ::strandwave::testing::follows_error_rule;
 using ::strandwave::testing::RandomTensors;
@@ -282,21 +281,8 @@ TEST_P(CausalConv1dOn, GradientsAgreeAlongRandomDirections) {
   };
   std::vector<at::Tensor> exact;
   for (const auto& tensor : point) exact.push_back(testing::to_reference(tensor));
-  RandomTensors random(3);
-  for (int trial = 0; trial < 3; ++trial) {
-    for (size_t moved = 0; moved < exact.size(); ++moved) {
-      std::vector<at::Tensor> direction;
-      for (size_t i = 0; i < exact.size(); ++i)
-        direction.push_back(i == moved ? random.normal(exact[i].sizes(), at::kDouble)
-                                       : at::zeros_like(exact[i]));
-      const double expected = directional_derivative(loss, exact, direction);
-      const double got =
-          (testing::to_reference(ours.gradients[moved]) * direction[moved]).sum().item<double>();
-      const double size = testing::to_reference(ours.gradients[moved]).norm().item<double>();
-      EXPECT_NEAR(got, expected, (device().is_cpu() ? 1e-7 : 1e-5) * size)
-          << "gradient of " << kGradientNames[moved];
-    }
-  }
+  testing::expect_directional_derivatives(loss, exact, ours.gradients,
+                                          device().is_cpu() ? 1e-7 : 1e-5);
 }
 
 TEST_P(CausalConv1dOn, PackedEqualsSeparate) {
@@ -622,43 +608,37 @@ TEST(CausalConv1d, AnyNumberOfThreadsGivesTheSameBits) {
   set_thread_count(before);
 }
 
-TEST(CausalConv1d, EveryInstructionSetFollowsTheErrorRule) {
-  using kernels::SimdTarget;
-  for (const SimdTarget target : {SimdTarget::kBaseline, SimdTarget::kAvx2, SimdTarget::kAvx512}) {
-    if (!kernels::set_simd_target(target)) continue;
-    for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
-      const Inputs in = make_inputs({.name = "target", .type = type}, cpu_device());
-      expect_follows_rule(run(in), in);
-    }
+class CausalConv1dSimd : public testing::SimdTargetTest {};
+
+STRANDWAVE_INSTANTIATE_ON_SIMD_TARGETS(CausalConv1dSimd);
+
+TEST_P(CausalConv1dSimd, FollowsTheErrorRule) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
+    const Inputs in = make_inputs({.name = "target", .type = type}, cpu_device());
+    expect_follows_rule(run(in), in);
   }
-  kernels::set_simd_target(SimdTarget::kBest);
 }
 
 // All 65536 values of a 16-bit type pass through unchanged, and float32 is rounded as ATen does.
-TEST(CausalConv1d, SixteenBitTypesConvertExactly) {
-  using kernels::SimdTarget;
+TEST_P(CausalConv1dSimd, SixteenBitTypesConvertExactly) {
   const int64_t n = 65536;
   const auto bits = at::arange(n, at::kInt).to(at::kShort);
   RandomTensors random(11);
   const auto wide =
       random.normal({n}, at::kFloat) * at::exp2(random.uniform({n}, at::kFloat, -30, 18));
-  for (const SimdTarget target : {SimdTarget::kBaseline, SimdTarget::kAvx2, SimdTarget::kAvx512}) {
-    if (!kernels::set_simd_target(target)) continue;
-    for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
-      const auto x = bits.view(type).view({1, 1, n});
-      const auto pass = at::stack({at::zeros({n}), at::ones({n})}, 1);
-      const auto same = causal_conv1d(x, pass, {}, {}, {}, false).out;
-      const auto is_nan = x.to(at::kFloat).isnan();
-      EXPECT_TRUE(at::equal(same.to(at::kFloat).isnan(), is_nan));
-      // -0 + 0 is +0.
-      EXPECT_TRUE(at::equal(same.masked_fill(is_nan, 0).to(at::kFloat),
-                            x.masked_fill(is_nan, 0).to(at::kFloat)));
-      const auto scale = at::stack({at::zeros({n}), wide}, 1);
-      const auto rounded = causal_conv1d(at::ones_like(x).fill_(1), scale, {}, {}, {}, false).out;
-      EXPECT_TRUE(at::equal(rounded.flatten(), wide.to(type)));
-    }
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    const auto x = bits.view(type).view({1, 1, n});
+    const auto pass = at::stack({at::zeros({n}), at::ones({n})}, 1);
+    const auto same = causal_conv1d(x, pass, {}, {}, {}, false).out;
+    const auto is_nan = x.to(at::kFloat).isnan();
+    EXPECT_TRUE(at::equal(same.to(at::kFloat).isnan(), is_nan));
+    // -0 + 0 is +0.
+    EXPECT_TRUE(at::equal(same.masked_fill(is_nan, 0).to(at::kFloat),
+                          x.masked_fill(is_nan, 0).to(at::kFloat)));
+    const auto scale = at::stack({at::zeros({n}), wide}, 1);
+    const auto rounded = causal_conv1d(at::ones_like(x).fill_(1), scale, {}, {}, {}, false).out;
+    EXPECT_TRUE(at::equal(rounded.flatten(), wide.to(type)));
   }
-  kernels::set_simd_target(SimdTarget::kBest);
 }
 
 // The largest grid dimension but one holds 65535 blocks; the reference kernels stop at 4.2 M.

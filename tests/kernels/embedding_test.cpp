@@ -6,9 +6,9 @@
 #include <cstring>
 
 #include "kernels/common/parallel.h"
-#include "kernels/common/simd_target.h"
 #include "tests/reference/embedding_reference.h"
 #include "tests/support/operator_testing.h"
+#include "tests/support/simd_testing.h"
 
 namespace strandwave {
 namespace {
@@ -131,7 +131,11 @@ std::vector<Parameter> parameters(torch::DeviceType device) {
 INSTANTIATE_TEST_SUITE_P(Cpu, EmbeddingTest, ::testing::ValuesIn(parameters(torch::kCPU)));
 INSTANTIATE_TEST_SUITE_P(Cuda, EmbeddingTest, ::testing::ValuesIn(parameters(torch::kCUDA)));
 
-TEST(Embedding, EveryInstructionSetAgrees) {
+class EmbeddingSimd : public testing::SimdTargetTest {};
+
+STRANDWAVE_INSTANTIATE_ON_SIMD_TARGETS(EmbeddingSimd);
+
+TEST_P(EmbeddingSimd, AgreesWithTheBest) {
   torch::manual_seed(7);
   const auto ids = torch::randint(16, {200}, torch::kLong);
   const auto dout = torch::randn({200, 37}).to(torch::kHalf);
@@ -140,13 +144,34 @@ TEST(Embedding, EveryInstructionSetAgrees) {
     strandwave::embedding(ids, weight).backward(dout);
     return weight.grad();
   };
-  const auto best = gradient();
-  for (const auto target :
-       {kernels::SimdTarget::kBaseline, kernels::SimdTarget::kAvx2, kernels::SimdTarget::kAvx512}) {
-    // The order of the additions does not depend on the width of a vector.
-    if (kernels::set_simd_target(target)) EXPECT_TRUE(same_bits(gradient(), best));
-  }
+  const auto here = gradient();
   kernels::set_simd_target(kernels::SimdTarget::kBest);
+  // The order of the additions does not depend on the width of a vector.
+  EXPECT_TRUE(same_bits(here, gradient()));
+}
+
+void expect_gradient_along_directions(torch::Device device, torch::ScalarType type,
+                                      double tolerance) {
+  torch::manual_seed(7);
+  const auto ids = torch::randint(16, {3, 70}, torch::kLong);
+  const auto weight = torch::randn({16, 33}, torch::kDouble);
+  const auto dout = torch::randn({3, 70, 33}, torch::kDouble);
+  const auto leaf = weight.to(device, type, false, true).requires_grad_();
+  strandwave::embedding(ids.to(device), leaf).backward(dout.to(device, type));
+  testing::expect_directional_derivatives(
+      [&](const std::vector<at::Tensor>& point) {
+        return (reference::embedding(ids, point[0]) * dout).sum();
+      },
+      {weight}, {leaf.grad()}, tolerance);
+}
+
+TEST(Embedding, GradientAgreesAlongRandomDirections) {
+  expect_gradient_along_directions(testing::cpu_device(), torch::kDouble, 1e-7);
+}
+
+TEST(EmbeddingCuda, GradientAgreesAlongRandomDirections) {
+  STRANDWAVE_SKIP_WITHOUT_DEVICE(testing::cuda_device());
+  expect_gradient_along_directions(testing::cuda_device(), torch::kFloat, 1e-5);
 }
 
 TEST(Embedding, SaysWhatIsWrong) {

@@ -8,9 +8,9 @@
 #include <limits>
 
 #include "kernels/common/parallel.h"
-#include "kernels/common/simd_target.h"
 #include "tests/reference/linear_cross_entropy_reference.h"
 #include "tests/support/operator_testing.h"
+#include "tests/support/simd_testing.h"
 
 namespace strandwave {
 namespace {
@@ -198,18 +198,44 @@ INSTANTIATE_TEST_SUITE_P(Cpu, LinearCrossEntropyTest, ::testing::ValuesIn(parame
 INSTANTIATE_TEST_SUITE_P(Cuda, LinearCrossEntropyTest,
                          ::testing::ValuesIn(parameters(torch::kCUDA)));
 
-TEST(LinearCrossEntropy, EveryInstructionSetAgrees) {
+class LinearCrossEntropySimd : public testing::SimdTargetTest {};
+
+STRANDWAVE_INSTANTIATE_ON_SIMD_TARGETS(LinearCrossEntropySimd);
+
+TEST_P(LinearCrossEntropySimd, AgreesWithTheBest) {
   const Parameter p{.tokens = 9, .vocabulary = 37, .valid = 0};
   const Inputs in = make_inputs(p);
-  const Results best = run_ours(in, p);
-  for (const auto target :
-       {kernels::SimdTarget::kBaseline, kernels::SimdTarget::kAvx2, kernels::SimdTarget::kAvx512}) {
-    if (!kernels::set_simd_target(target)) continue;
-    const Results other = run_ours(in, p);
-    EXPECT_TRUE(testing::relatively_close(other.loss, best.loss, 1e-6));
-    EXPECT_TRUE(testing::relatively_close(other.dhead, best.dhead, 1e-6));
-  }
+  const Results here = run_ours(in, p);
   kernels::set_simd_target(kernels::SimdTarget::kBest);
+  const Results best = run_ours(in, p);
+  EXPECT_TRUE(testing::relatively_close(here.loss, best.loss, 1e-6));
+  EXPECT_TRUE(testing::relatively_close(here.dhead, best.dhead, 1e-6));
+}
+
+void expect_gradients_along_directions(const Parameter& p, double tolerance) {
+  torch::manual_seed(7);
+  const Inputs in = make_inputs(p);
+  const Results ours = run_ours(in, p);
+  const auto target = in.target.cpu();
+  const auto token_weight = testing::to_reference(in.token_weight);
+  const auto dloss = testing::to_reference(in.dloss);
+  testing::expect_directional_derivatives(
+      [&](const std::vector<at::Tensor>& point) {
+        const auto [loss, logsumexp] =
+            reference::linear_cross_entropy(point[0], point[1], target, token_weight, p.valid);
+        return (loss * dloss).sum();
+      },
+      {testing::to_reference(in.hidden), testing::to_reference(in.head_weight)},
+      {ours.dhidden, ours.dhead}, tolerance);
+}
+
+TEST(LinearCrossEntropy, GradientsAgreeAlongRandomDirections) {
+  expect_gradients_along_directions({.dtype = torch::kDouble}, 1e-7);
+}
+
+TEST(LinearCrossEntropyCuda, GradientsAgreeAlongRandomDirections) {
+  STRANDWAVE_SKIP_WITHOUT_DEVICE(testing::cuda_device());
+  expect_gradients_along_directions({.device = torch::kCUDA}, 1e-5);
 }
 
 TEST(LinearCrossEntropy, LargeLogitsStayFinite) {

@@ -8,9 +8,9 @@
 #include <limits>
 
 #include "kernels/common/parallel.h"
-#include "kernels/common/simd_target.h"
 #include "tests/reference/rms_norm_reference.h"
 #include "tests/support/operator_testing.h"
+#include "tests/support/simd_testing.h"
 
 namespace strandwave {
 namespace {
@@ -236,18 +236,44 @@ std::vector<Parameter> parameters(torch::DeviceType device) {
 INSTANTIATE_TEST_SUITE_P(Cpu, AddRmsNormTest, ::testing::ValuesIn(parameters(torch::kCPU)));
 INSTANTIATE_TEST_SUITE_P(Cuda, AddRmsNormTest, ::testing::ValuesIn(parameters(torch::kCUDA)));
 
-TEST(AddRmsNorm, EveryInstructionSetAgrees) {
+class AddRmsNormSimd : public testing::SimdTargetTest {};
+
+STRANDWAVE_INSTANTIATE_ON_SIMD_TARGETS(AddRmsNormSimd);
+
+TEST_P(AddRmsNormSimd, AgreesWithTheBest) {
   const Parameter p{.shape = {9, 131}, .dtype = torch::kBFloat16};
   const Inputs in = make_inputs(p);
-  const Results best = run_ours(in, p, in.x, {});
-  for (const auto target :
-       {kernels::SimdTarget::kBaseline, kernels::SimdTarget::kAvx2, kernels::SimdTarget::kAvx512}) {
-    if (!kernels::set_simd_target(target)) continue;
-    const Results other = run_ours(in, p, in.x, {});
-    EXPECT_TRUE(torch::allclose(other.y.to(torch::kFloat), best.y.to(torch::kFloat), 1e-2, 1e-6));
-    EXPECT_TRUE(torch::allclose(other.dweight, best.dweight, 1e-5, 1e-5));
-  }
+  const Results here = run_ours(in, p, in.x, {});
   kernels::set_simd_target(kernels::SimdTarget::kBest);
+  const Results best = run_ours(in, p, in.x, {});
+  EXPECT_TRUE(torch::allclose(here.y.to(torch::kFloat), best.y.to(torch::kFloat), 1e-2, 1e-6));
+  EXPECT_TRUE(torch::allclose(here.dweight, best.dweight, 1e-5, 1e-5));
+}
+
+void expect_gradients_along_directions(const Parameter& p, double tolerance) {
+  torch::manual_seed(7);
+  const Inputs in = make_inputs(p);
+  const auto dy = torch::randn(p.shape).to(p.device, p.dtype);
+  const auto dsum = torch::randn(p.shape).to(p.device, p.dtype);
+  const Results ours = run_ours(in, p, dy, dsum);
+  testing::expect_directional_derivatives(
+      [&](const std::vector<at::Tensor>& point) {
+        const auto [y, sum] =
+            reference::add_rms_norm(point[0], point[1], point[2], kEps, torch::kDouble);
+        return (y * testing::to_reference(dy)).sum() + (sum * testing::to_reference(dsum)).sum();
+      },
+      {testing::to_reference(in.x), testing::to_reference(in.residual),
+       testing::to_reference(in.weight)},
+      {ours.dx, ours.dresidual, ours.dweight}, tolerance);
+}
+
+TEST(AddRmsNorm, GradientsAgreeAlongRandomDirections) {
+  expect_gradients_along_directions({.dtype = torch::kDouble}, 1e-7);
+}
+
+TEST(AddRmsNormCuda, GradientsAgreeAlongRandomDirections) {
+  STRANDWAVE_SKIP_WITHOUT_DEVICE(testing::cuda_device());
+  expect_gradients_along_directions({.device = torch::kCUDA}, 1e-5);
 }
 
 TEST(AddRmsNorm, KeepsNanInItsRow) {

@@ -16,6 +16,7 @@
 #include "kernels/common/simd_target.h"
 #include "tests/reference/selective_scan_reference.h"
 #include "tests/support/operator_testing.h"
+#include "tests/support/simd_testing.h"
 
 namespace strandwave {
 namespace {
@@ -595,7 +596,7 @@ TEST_P(SelectiveScanTest, DoubleBackwardIsRefused) {
   const Tensor du = torch::autograd::grad({out.square().sum()}, {a.u}, {}, /*retain_graph=*/true,
                                           /*create_graph=*/true)[0];
   expect_error([&] { torch::autograd::grad({du.sum()}, {a.u}); },
-               "selective_scan: double backward is not supported");
+               "selective_scan can be differentiated once only");
 }
 
 TEST_P(SelectiveScanTest, StateOfASegment) {
@@ -642,7 +643,7 @@ TEST_P(SelectiveScanTest, RefusesWhatItCannotDo) {
   expect([](ScanArguments& a) { a.u = a.u[0]; },
          "u must have shape (batch, length, channels), got [10, 3]");
   expect([](ScanArguments& a) { a.u = a.u.to(at::kInt); },
-         "u must be float32, bfloat16, float16 or (on the CPU) float64, got Int");
+         "u must be float32, bfloat16 or float16 (float64 on the CPU), got Int");
   expect([](ScanArguments& a) { a.delta = a.delta.slice(1, 1); },
          "delta must have shape [2, 10, 3], got [2, 9, 3]");
   expect([](ScanArguments& a) { a.delta = a.delta.to(at::kHalf); },
@@ -707,7 +708,7 @@ TEST(SelectiveScanCudaTest, RefusesFloat64) {
   Case c{.name = "double", .length = 5};
   c.type = at::kDouble;
   expect_error([&] { run(moved(make_arguments(c), cuda_device())); },
-               "float64 is for the CPU only");
+               "u must be float32, bfloat16 or float16 (float64 on the CPU), got Double");
 }
 
 // --------------------------------------------------------------------------------- CPU properties
@@ -750,10 +751,11 @@ TEST(SelectiveScanCpuTest, GradientIsTheDirectionalDerivative) {
   }
 }
 
-class SelectiveScanSimdTest : public ::testing::TestWithParam<kernels::SimdTarget> {};
+class SelectiveScanSimdTest : public SimdTargetTest {};
+
+STRANDWAVE_INSTANTIATE_ON_SIMD_TARGETS(SelectiveScanSimdTest);
 
 TEST_P(SelectiveScanSimdTest, FollowsReference) {
-  if (!kernels::set_simd_target(GetParam())) GTEST_SKIP() << "this processor lacks the target";
   for (const Case& c : cases()) {
     if (c.name.find("fp") != 0 && c.name.find("bf") != 0 && c.name.find("delta") != 0 &&
         c.name != "channels_37" && c.name != "d_state_5" && c.name != "A_very_negative" &&
@@ -765,23 +767,10 @@ TEST_P(SelectiveScanSimdTest, FollowsReference) {
   ScanArguments a = make_arguments({.name = "nan", .length = 10});
   a.delta.select(1, 5).fill_(std::numeric_limits<double>::quiet_NaN());
   EXPECT_TRUE(run(a).out.select(1, 5).isnan().all().item<bool>());
-  kernels::set_simd_target(kernels::SimdTarget::kBest);
 }
-
-std::string target_name(const ::testing::TestParamInfo<kernels::SimdTarget>& info) {
-  const std::string names[] = {"best", "baseline", "avx2", "avx512"};
-  return names[static_cast<int>(info.param)];
-}
-
-INSTANTIATE_TEST_SUITE_P(Cpu, SelectiveScanSimdTest,
-                         ::testing::Values(kernels::SimdTarget::kBaseline,
-                                           kernels::SimdTarget::kAvx2,
-                                           kernels::SimdTarget::kAvx512),
-                         target_name);
 
 // Every 16-bit value survives the way in and out: u -> D u with D = 1 and no state.
 TEST_P(SelectiveScanSimdTest, SixteenBitTypesRoundToNearestEven) {
-  if (!kernels::set_simd_target(GetParam())) GTEST_SKIP() << "this processor lacks the target";
   for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
     const Tensor bits = at::arange(-32768, 32768, at::kInt).to(at::kShort);
     const Tensor u = bits.view(type).view({1, 256, 256});
@@ -795,7 +784,6 @@ TEST_P(SelectiveScanSimdTest, SixteenBitTypesRoundToNearestEven) {
       EXPECT_TRUE(at::equal(out, expected)) << type << " times " << factor;
     }
   }
-  kernels::set_simd_target(kernels::SimdTarget::kBest);
 }
 
 }  // namespace

@@ -206,6 +206,28 @@ inline double directional_derivative(
   return (moved(step) - moved(-step)) / (2 * step);
 }
 
+// Along random directions, one input after the other, `gradients` are the derivatives of `loss` at
+// `point`: fp64 tensors, as `loss` computes. The tolerance is relative to a gradient's norm.
+inline void expect_directional_derivatives(
+    const std::function<at::Tensor(const std::vector<at::Tensor>&)>& loss,
+    const std::vector<at::Tensor>& point, const std::vector<at::Tensor>& gradients,
+    double tolerance) {
+  RandomTensors random(3);
+  for (int trial = 0; trial < 3; ++trial) {
+    for (size_t moved = 0; moved < point.size(); ++moved) {
+      std::vector<at::Tensor> direction;
+      for (size_t i = 0; i < point.size(); ++i)
+        direction.push_back(i == moved ? random.normal(point[i].sizes(), at::kDouble)
+                                       : at::zeros_like(point[i]));
+      const at::Tensor gradient = to_reference(gradients[moved]);
+      EXPECT_NEAR((gradient * direction[moved]).sum().item<double>(),
+                  directional_derivative(loss, point, direction),
+                  tolerance * gradient.norm().item<double>())
+          << "gradient of input " << moved;
+    }
+  }
+}
+
 // Throws what `call` throws; its message must contain `part`.
 inline void expect_error(const std::function<void()>& call, const std::string& part) {
   try {
