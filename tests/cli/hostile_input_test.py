@@ -4,6 +4,7 @@ half-written stays behind."""
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 import command_line
 from command_line import FINETUNE, PRETRAIN, TINY, run
@@ -71,13 +73,16 @@ class BadInput(unittest.TestCase):
     def test_genome_files(self):
         fasta = (self.samples / "genome.fa").read_bytes()
         cases = {
-            "empty.fa": (b"", "empty"),
-            "truncated.fa.gz": ((self.samples / "genome.fa.gz").read_bytes()[:-500], "truncated|damaged"),
-            "truncated.fa.bgz": (command_line.bgzip(fasta)[:-400], "truncated|damaged"),
-            "notes.txt": (b"these are notes\n", "not FASTA"),
-            "duplicate.fa": (b">one\nACGT\n>one\nACGT\n", "one"),
-            "letters.fa": (b">one\nACGT\nAC!T\n", "line 3|position 7"),
-            "no_base.fa": (b">one\n\n>two\n", "no base|empty"),
+            "empty.fa": (b"", "empty.fa is empty"),
+            "truncated.fa.gz": ((self.samples / "genome.fa.gz").read_bytes()[:-500],
+                                "is truncated: the compressed data end in the middle"),
+            "truncated.fa.bgz": (command_line.bgzip(fasta)[:-400],
+                                 "is truncated: the bgzip end-of-file marker is missing"),
+            "notes.txt": (b"these are notes\n", "is not FASTA: line 1 starts with \"these are notes\""),
+            "duplicate.fa": (b">one\nACGT\n>one\nACGT\n",
+                             'record 2, line 3: the contig name "one" occurs twice; first in duplicate.fa, line 1'),
+            "letters.fa": (b">one\nACGT\nAC!T\n", 'record 1 "one", line 3, position 7: the letter "!"'),
+            "no_base.fa": (b">one\n\n>two\n", "holds no base: all of its 2 records are empty"),
         }
         for name, (content, pattern) in cases.items():
             with self.subTest(name=name):
@@ -99,12 +104,13 @@ class BadInput(unittest.TestCase):
 
     def test_intervals(self):
         cases = {
-            "chr9\t0\t100\ttest\n": "chr9",
-            "1\t0\t100\ttest\n": "chr1",
-            "chr1\t100\t100\ttest\n": "line 1",
-            "chr1\t0\t900000\ttest\n": "line 1: .* ends past",
-            "chr1\t0\tx\ttest\n": "line 1",
-            "chr1\t0\t100\tholdout\n": "holdout",
+            "chr9\t0\t100\ttest\n": 'line 1: the genome has no contig "chr9"',
+            "chr1\t0\t9\ttest\n1\t0\t100\ttest\n": 'line 2: the genome has no contig "1". The genome calls it "chr1"',
+            "chr1\t100\t100\ttest\n": "line 1: 100-100 is empty",
+            "chr1\t500\t100\ttest\n": "line 1: 500-100 is empty",
+            "chr1\t0\t900000\ttest\n": "line 1: 0-900000 ends past contig chr1 of length 60000",
+            "chr1\t0\tx\ttest\n": 'line 1: end "x" is not a whole number',
+            "chr1\t0\t100\tholdout\n": "label 'holdout' of chr1:1-100",
         }
         for text, pattern in cases.items():
             with self.subTest(text=text):
@@ -112,11 +118,14 @@ class BadInput(unittest.TestCase):
 
     def test_overlapping_splits(self):
         text = "chr1\t0\t1000\ttest\nchr1\t500\t2000\tvalidation\n"
-        self.expect(1, self.pretrain("genome.fa", "--split", self.write("bad.bed", text)), "overlap")
+        self.expect(1, self.pretrain("genome.fa", "--split", self.write("bad.bed", text)),
+                    "splits validation and test overlap at chr1:501-1000")
 
     def test_regions(self):
-        self.expect(1, self.pretrain("genome.fa", "--test", "chr7:1-100"), "chr7")
-        self.expect(2, self.pretrain("genome.fa", "--test", "chr1:500-100"), "chr1:500-100")
+        self.expect(1, self.pretrain("genome.fa", "--test", "chr7:1-100"),
+                    'region "chr7:1-100": the genome has no contig "chr7"')
+        self.expect(2, self.pretrain("genome.fa", "--test", "chr1:500-100"),
+                    'region "chr1:500-100": the start is greater than the end')
 
     def test_nothing_left_to_train_on(self):
         self.expect(1, self.pretrain("genome.fa", "--test", "chr1", "--test", "chr2"), "nothing is left")
@@ -128,19 +137,20 @@ class BadInput(unittest.TestCase):
 
     def test_labelled_data(self):
         cases = {
-            "one_class.csv": ("sequence,label\nACGT,a\nACGA,a\n", "one class"),
-            "columns.csv": ("bases,class\nACGT,a\nACGT,b\n", "sequence"),
-            "letters.csv": ("sequence,label\nACGT,a\nAC-T,b\n", "line 3"),
-            "no_label.csv": ("sequence,label\nACGT,a\nACGT,\n", "line 3"),
-            "no_rows.csv": ("sequence,label\n", "no row"),
-            "missing.tsv": ("path\tlabel\nnot_there.fa\ta\nstrains/ecoli_0.fa\tb\n", "line 2.*not_there.fa"),
+            "one_class.csv": ("sequence,label\nACGT,a\nACGA,a\n", 'one_class.csv has one class only, "a"'),
+            "columns.csv": ("bases,class\nACGT,a\nACGT,b\n",
+                            "line 1: neither a manifest .*columns found: bases, class"),
+            "letters.csv": ("sequence,label\nACGT,a\nAC-T,b\n", 'line 3, position 3 of the sequence: "-"'),
+            "no_label.csv": ("sequence,label\nACGT,a\nACGT,\n", "line 3: the label is empty"),
+            "no_rows.csv": ("sequence,label\n", "a header but no row"),
+            "missing.tsv": ("path\tlabel\nnot_there.fa\ta\nstrains/ecoli_0.fa\tb\n", "line 2: cannot read not_there.fa"),
             "split.tsv": ("path\tlabel\tgroup\tsplit\nstrains/ecoli_0.fa\ta\tg\tlearn\nstrains/ecoli_1.fa\tb\th\ttrain\n",
-                          "learn"),
+                          'line 2: the split "learn"'),
             "class_without_training.tsv": (
                 "path\tlabel\tgroup\tsplit\nstrains/ecoli_0.fa\ta\tg\ttrain\nstrains/hpylori_0.fa\tb\th\ttest\n",
-                'class "b" has no sequences'),
+                'class "b" has no sequences in the training split'),
             "group.tsv": ("path\tlabel\tgroup\tsplit\nstrains/ecoli_0.fa\ta\tg\ttrain\nstrains/hpylori_0.fa\tb\tg\ttest\n",
-                          'group "g"'),
+                          'line 3: the group "g" is in the splits'),
         }
         for name, (text, pattern) in cases.items():
             with self.subTest(name=name):
@@ -152,13 +162,14 @@ class BadInput(unittest.TestCase):
         fastq = (self.samples / "reads.fastq").read_bytes()
         whole = command_line.bam(self.reads)
         cases = {
-            "empty.fastq": (b"", "empty"),
-            "truncated.fastq": (fastq[:-60], "record 40|truncated"),
-            "lengths.fastq": (b"@r\nACGT\n+\nII\n", "record 1|line"),
-            "letters.fastq": (b"@r\nAC-T\n+\nIIII\n", "position 3"),
-            "truncated.bam": (whole[:-28], "truncated"),
-            "cut.bam": (whole[:len(whole) // 2], "truncated|damaged"),
-            "notes.txt": (b"\x00\x01\x02nothing known", "none of FASTA"),
+            "empty.fastq": (b"", "empty.fastq is empty"),
+            "truncated.fastq": (fastq[:-60], 'record 40 ".*", line 160: 91 qualities for 150 bases'),
+            "ends_early.fastq": (fastq[:fastq.rindex(b"+")], 'record 40 ".*": the FASTQ file ends in the middle of the record, after line 158'),
+            "lengths.fastq": (b"@r\nACGT\n+\nII\n", 'record 1 "r", line 4: 2 qualities for 4 bases'),
+            "letters.fastq": (b"@r\nAC-T\n+\nIIII\n", 'record 1 "r", line 2, position 3: "-"'),
+            "truncated.bam": (whole[:-28], "is truncated: the bgzip end-of-file marker is missing"),
+            "cut.bam": (whole[:len(whole) // 2], "is truncated: the bgzip end-of-file marker is missing"),
+            "notes.txt": (b"\x00\x01\x02nothing known", "is none of FASTA, FASTQ, SAM, BAM and CRAM"),
         }
         for name, (content, pattern) in cases.items():
             with self.subTest(name=name):
@@ -213,31 +224,36 @@ class BadInput(unittest.TestCase):
             content[-1] ^= 1
             path.write_bytes(content)
 
+        missing = (lambda p: p.unlink(), "{} is missing")
+        hash_is_wrong = "model is damaged: {} is truncated or changed .sha256"
         damages = {
-            "model.safetensors": [lambda p: p.unlink(), changed, lambda p: p.write_bytes(p.read_bytes()[:-100]),
-                                  lambda p: p.write_bytes(b""), lambda p: p.write_bytes(b"\xff" * 8 + b"{}")],
-            "config.json": [lambda p: p.unlink(), lambda p: p.write_text(p.read_text()[:20])],
-            "state.json": [lambda p: p.unlink(), lambda p: p.write_text("{")],
+            "model.safetensors": [missing, (changed, hash_is_wrong),
+                                  (lambda p: p.write_bytes(p.read_bytes()[:-100]), hash_is_wrong),
+                                  (lambda p: p.write_bytes(b""), hash_is_wrong),
+                                  (lambda p: p.write_bytes(b"\xff" * 8 + b"{}"), hash_is_wrong)],
+            "config.json": [missing, (lambda p: p.write_text(p.read_text()[:20]), hash_is_wrong)],
+            "state.json": [missing, (lambda p: p.write_text("{"), "{} is not valid JSON: .*line 1, column 2")],
         }
         for name, ways in damages.items():
-            for number, damage in enumerate(ways):
+            for number, (damage, pattern) in enumerate(ways):
                 with self.subTest(name=name, way=number):
                     copy = self.copy_of_species()
                     damage(copy / name)
-                    self.expect(1, ["dna", "classify", "--model", copy, "reads.fa"], name)
+                    self.expect(1, ["dna", "classify", "--model", copy, "reads.fa"], pattern.format(re.escape(name)))
 
     def test_model_configuration(self):
         good = {"d_model": 16, "stack": "M", "layers": {"M": {"kind": "mamba"}}, "vocab_size": 16, "valid_vocab_size": 12}
-        cases = [({"d_modle": 16}, "d_model"), ({"d_model": -1}, "d_model"), ({"stack": "MX"}, "X"),
-                 ({"layers": {"M": {"kind": "mambo"}}}, "mamba"), ({"layers": {"M": {"kind": "mamba", "d_stat": 4}}}, "d_state"),
-                 ({"d_model": "wide"}, "d_model")]
+        cases = [({"d_modle": 16}, 'model.json.*"d_modle"; did you mean "d_model"'),
+                 ({"d_model": -1}, 'model.json.*"d_model" must be an integer from 1 to 65536, got -1'),
+                 ({"d_model": "wide"}, 'model.json.*"d_model" must be an integer from 1 to 65536, got "wide"'),
+                 ({"stack": "MX"}, 'layer string "MX": no layer is defined for "X"'),
+                 ({"layers": {"M": {"kind": "mambo"}}}, 'unknown layer kind "mambo"; did you mean "mamba"'),
+                 ({"layers": {"M": {"kind": "mamba", "d_stat": 4}}}, 'unknown key "d_stat"; did you mean "d_state"')]
+        words = ["dna", "pretrain", "genome.fa", "-o", "out", *PRETRAIN[len(TINY):], "--model-config", "model.json"]
         for change, pattern in cases:
             with self.subTest(change=change):
                 self.write("model.json", json.dumps({"format": "strandwave", "format_version": 1, **good, **change}))
-                result = run(self.folder, *self.pretrain("genome.fa", "--model-config", "model.json"))
-                self.assertIn(result.returncode, (1, 2), result.stderr)
-                self.assertRegex(result.stderr, pattern)
-                self.assertNotIn("internal error", result.stderr)
+                self.expect(2, words, pattern)
 
     def test_language_model_cannot_classify(self):
         result = run(self.folder, "dna", "classify", "--model", self.run_folder, "reads.fa")
@@ -246,22 +262,19 @@ class BadInput(unittest.TestCase):
     # Options ---------------------------------------------------------------------------------------
 
     def test_usage(self):
-        self.expect(2, ["dna", "classify", "reads.fa"], "--model")
-        self.expect(2, ["dna", "clasify"], "clasify|subcommand")
-        self.expect(2, self.pretrain("genome.fa", "--stepz", "3"), "--stepz")
-        self.expect(2, self.pretrain("genome.fa", "--lr", "fast"), "--lr")
+        self.expect(2, ["dna", "classify", "reads.fa"], "--model is required")
+        self.expect(2, ["dna", "clasify"], "subcommand is required")
+        self.expect(2, self.pretrain("genome.fa", "--stepz", "3"), "not expected: --stepz")
+        self.expect(2, self.pretrain("genome.fa", "--lr", "fast"), "--lr: Value fast")
 
     def test_config_file(self):
         words = ["dna", "pretrain", "genome.fa", "-o", "out", *PRETRAIN]
-        self.expect(2, [*words, "--config", self.write("recipe.toml", "stepz = 3\n")], "stepz")
-        self.expect(1, [*words, "--config", "nothing.toml"], "nothing.toml")
+        self.expect(2, [*words, "--config", self.write("recipe.toml", "stepz = 3\n")], "not expected: --stepz=3")
+        self.expect(1, [*words, "--config", "nothing.toml"], "--config nothing.toml: the file cannot be read")
 
     def test_gpu_asked_for_and_absent(self):
-        doctor = run(self.folder, "doctor").stdout
-        gpu = [line for line in doctor.splitlines() if line.startswith("GPU")]
-        if not gpu or "none" not in gpu[0]:
-            self.skipTest("a GPU is here")
-        self.expect(1, self.classify("reads.fa", "--device", "cuda"), "--device cpu")
+        with unittest.mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""):
+            self.expect(1, self.classify("reads.fa", "--device", "cuda"), "--device cpu")
         self.expect(2, self.classify("reads.fa", "--device", "tpu"), "tpu")
 
     # Resources -------------------------------------------------------------------------------------
@@ -273,18 +286,6 @@ class BadInput(unittest.TestCase):
         words = ["dna", "pretrain", "genome.fa", "-o", "out", "--window", "16384", "--batch", "2048", "--d-model", "256",
                  "--layers", "M", "--steps", "1"]
         self.expect(1, words, "memory", "--batch", preexec_fn=limit)
-
-    def test_disk_full_while_saving(self):
-        disk = self.folder / "disk"
-        disk.mkdir()
-        script = (f'mount -t tmpfs -o size=96k tmpfs {disk} && exec "$@"')
-        words = [command_line.PROGRAM, "dna", "pretrain", "genome.fa", "--split", "held_out.bed", "-o", str(disk / "out"), *PRETRAIN]
-        result = subprocess.run(["unshare", "--mount", "sh", "-c", script, "-", *words], cwd=self.folder,
-                                env=command_line.environment(self.folder), capture_output=True, text=True, check=False)
-        if "must be superuser" in result.stderr or "Operation not permitted" in result.stderr or "unshare" in result.stderr:
-            self.skipTest("mounting a small disk needs root")
-        self.assertEqual(1, result.returncode, result.stdout + result.stderr)
-        self.assertIn("disk is full", result.stderr)
 
     def test_interrupt_saves_and_the_same_command_continues(self):
         words = [command_line.PROGRAM, "dna", "pretrain", "genome.fa", "--split", "held_out.bed", "-o", "out", *TINY,
