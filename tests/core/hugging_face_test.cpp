@@ -16,8 +16,16 @@ namespace {
 namespace fs = std::filesystem;
 using torch::Tensor;
 
-// Made by tests/python/make_hf_mamba_fixture.py with Hugging Face transformers.
-const fs::path kFixture = fs::path(STRANDWAVE_SOURCE_DIR) / "tests/fixtures/hf_mamba_tiny";
+// Made by tests/python/make_hf_mamba_fixture.py with Hugging Face transformers. A bundle for
+// another host (scripts/bundle) has it beside the folder of the program.
+fs::path find_fixture() {
+  const fs::path bundled =
+      fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "fixtures/hf_mamba_tiny";
+  if (fs::exists(bundled)) return bundled;
+  return fs::path(STRANDWAVE_SOURCE_DIR) / "tests/fixtures/hf_mamba_tiny";
+}
+
+const fs::path kFixture = find_fixture();
 
 std::string message_of(const std::function<void()>& call) {
   try {
