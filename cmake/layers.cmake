@@ -3,9 +3,9 @@
 #   strandwave_add_library(core_models LAYER core
 #     SOURCES model.cpp ...        files of this folder
 #     DEPENDS core_layers ...      other libraries of this project, or imported targets
-#     [NO_TORCH])                  no LibTorch include path: builds fast, can be fuzzed
+#     [NO_TORCH])                  no LibTorch include path: builds fast
 #
-# A link upwards or sideways is refused here; tests/layering_test.py refuses the same for #include lines.
+# A link upwards or sideways is refused here; tests/python/layering_test.py refuses the same for #include lines.
 
 set_property(GLOBAL PROPERTY STRANDWAVE_LAYER_RANK_kernels 0)
 set_property(GLOBAL PROPERTY STRANDWAVE_LAYER_RANK_core 1)
