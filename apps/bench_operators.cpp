@@ -6,8 +6,8 @@
 #include "apps/options.h"
 #include "apps/table.h"
 #include "apps/version.h"
-#include "core/base/files.h"
 #include "core/runtime/accelerator.h"
+#include "core/runtime/out_of_memory.h"
 #include "kernels/common/benchmark.h"
 
 namespace strandwave::apps {
@@ -16,7 +16,7 @@ namespace {
 struct Options {
   CommonOptions common;
   benchmark::Options benchmark;
-  std::string output;
+  FiguresOutput output;
   bool list = false;
 };
 
@@ -71,15 +71,19 @@ void run(Options options) {
     for (const std::string& name : benchmark::list(options.benchmark)) std::cout << name << '\n';
     return;
   }
-  const benchmark::Report report =
-      benchmark::run(options.benchmark, [&](const benchmark::Result& r) {
-        if (!options.common.quiet)
-          std::cerr << r.name << ' ' << r.shape << ' ' << r.dtype << ": " << r.time.median * 1e3
-                    << " ms\n";
-      });
-  std::cout << device_description(options.benchmark.device) << "; ceilings of this run: copy "
-            << format_number("%.0f", report.ceilings.bytes_per_second / 1e9) << " GB/s, GEMM "
-            << format_number("%.1f", report.ceilings.flops_per_second / 1e12) << " TFLOP/s\n";
+  options.output.check();
+  benchmark::Report report;
+  explain_out_of_memory(options.benchmark.device, "leave large cases out with --filter", [&] {
+    report = benchmark::run(options.benchmark, [&](const benchmark::Result& r) {
+      if (!options.common.quiet)
+        std::cerr << r.name << ' ' << r.shape << ' ' << r.dtype << ": " << r.time.median * 1e3
+                  << " ms\n";
+    });
+  });
+  std::ostream& out = options.output.tables();
+  out << device_description(options.benchmark.device) << "; ceilings of this run: copy "
+      << format_number("%.0f", report.ceilings.bytes_per_second / 1e9) << " GB/s, GEMM "
+      << format_number("%.1f", report.ceilings.flops_per_second / 1e12) << " TFLOP/s\n";
   std::vector<std::vector<std::string>> rows = {
       {"operator", "shape", "dtype", "ms", "p10-p90", "bandwidth", "arithmetic", "ratio"}};
   nlohmann::json json = {{"benchmark", "operators"},
@@ -94,8 +98,8 @@ void run(Options options) {
     rows.push_back(row(r));
     json["results"].push_back(to_json(r));
   }
-  print_table(std::cout, rows);
-  if (!options.output.empty()) write_file_atomically(options.output, json.dump(2) + "\n");
+  print_table(out, rows);
+  options.output.write(json);
 }
 
 }  // namespace
@@ -110,7 +114,7 @@ void add_bench_operators(CLI::App& bench) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--list", options->list, "Only print the cases");
-  command->add_option("-o,--output", options->output, "Also write the figures to this JSON file");
+  add_figures_options(*command, options->output);
   add_common_options(*command, options->common);
   command->callback([options] { run(*options); });
 }

@@ -4,14 +4,15 @@
 #include <memory>
 
 #include "apps/bench.h"
+#include "apps/dna_model.h"
 #include "apps/options.h"
 #include "apps/table.h"
 #include "apps/training_options.h"
 #include "apps/version.h"
-#include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/random.h"
 #include "core/runtime/accelerator.h"
+#include "core/runtime/out_of_memory.h"
 #include "core/training/flat_parameters.h"
 #include "core/training/optimizer.h"
 #include "genomics/bits_per_base.h"
@@ -24,7 +25,7 @@ struct Options {
   CommonOptions common;
   ModelOptions model;
   std::string precision = "auto";
-  std::string output;
+  FiguresOutput output;
   int64_t vocabulary = dna::kPaddedVocabulary;
   int64_t batch = 1;
   int64_t length = 131072;
@@ -73,9 +74,9 @@ std::vector<double> time_steps(const std::shared_ptr<SequenceModel>& model, cons
   return seconds;
 }
 
-void run(const Options& options) {
-  const c10::Device device = options.common.prepare();
-  ModelConfig config = dna_model_config(options.model);
+void measure(const Options& options, c10::Device device) {
+  ModelConfig config = shaped_config(options.model);
+  require_language_model(config, options.model.config);
   config.vocab_size = options.vocabulary;
   if (options.vocabulary != dna::kPaddedVocabulary) config.valid_vocab_size = 0;
   const auto model = std::make_shared<SequenceModel>(config, 0);
@@ -104,14 +105,22 @@ void run(const Options& options) {
                                  {"seconds_p90", seconds[seconds.size() * 9 / 10]},
                                  {"tokens_per_second", tokens / median},
                                  {"peak_bytes", memory.peak_bytes}};
-  std::cout << device_description(device) << ", d_model " << config.d_model << ", " << config.stack
-            << ", " << options.batch << " x " << options.length << ", " << (bf16 ? "bf16" : "fp32")
-            << ": " << format_number("%.3f", tokens / median / 1e6) << " Mtok/s, step "
-            << format_number("%.2f", median * 1e3) << " ms (p10 "
-            << format_number("%.2f", seconds[seconds.size() / 10] * 1e3) << ", p90 "
-            << format_number("%.2f", seconds[seconds.size() * 9 / 10] * 1e3) << "), peak "
-            << format_bytes(memory.peak_bytes) << '\n';
-  if (!options.output.empty()) write_file_atomically(options.output, result.dump(2) + "\n");
+  options.output.tables() << device_description(device) << ", d_model " << config.d_model << ", "
+                          << config.stack << ", " << options.batch << " x " << options.length
+                          << ", " << (bf16 ? "bf16" : "fp32") << ": "
+                          << format_number("%.3f", tokens / median / 1e6) << " Mtok/s, step "
+                          << format_number("%.2f", median * 1e3) << " ms (p10 "
+                          << format_number("%.2f", seconds[seconds.size() / 10] * 1e3) << ", p90 "
+                          << format_number("%.2f", seconds[seconds.size() * 9 / 10] * 1e3)
+                          << "), peak " << format_bytes(memory.peak_bytes) << '\n';
+  options.output.write(result);
+}
+
+void run(const Options& options) {
+  const c10::Device device = options.common.prepare();
+  options.output.check();
+  explain_out_of_memory(device, "lower --batch or --length, or give --recompute",
+                        [&] { measure(options, device); });
 }
 
 }  // namespace
@@ -141,7 +150,7 @@ void add_bench_train(CLI::App& bench) {
       ->capture_default_str();
   command->add_flag("--recompute", options->recompute,
                     "Recompute activations in the backward pass");
-  command->add_option("-o,--output", options->output, "Also write the figures to this JSON file");
+  add_figures_options(*command, options->output);
   add_common_options(*command, options->common);
   command->callback([options] { run(*options); });
 }

@@ -41,6 +41,13 @@ KmerBayes train_naive_bayes(const LabelledFragments& data) {
   return bayes;
 }
 
+KmerBayes train_naive_bayes(const std::string& path, const FragmentOptions& options) {
+  KmerBayes bayes(static_cast<int>(options.labels.size()));
+  for_each_labelled_sequence(
+      path, options, [&](int32_t label, std::span<const uint8_t> ids) { bayes.add(label, ids); });
+  return bayes;
+}
+
 nlohmann::json report_classifier(const SequenceClassifier& classifier,
                                  const std::vector<LabelledFragment>& fragments,
                                  const KmerBayes* bayes, const std::string& title,
@@ -77,10 +84,9 @@ nlohmann::json report_classifier(const SequenceClassifier& classifier,
   return result;
 }
 
-nlohmann::json evaluate_on_labelled(const std::shared_ptr<SequenceModel>& model,
-                                    const std::string& path, const std::string& baseline,
-                                    const std::string& cache, std::ostream& out) {
-  const SequenceClassifier classifier(model, {});
+nlohmann::json evaluate_on_labelled(const SequenceClassifier& classifier, const std::string& path,
+                                    const std::string& baseline, const std::string& cache,
+                                    std::ostream& out) {
   LabelledOptions reading;
   reading.labels = classifier.labels();
   std::vector<LabelledFragment> fragments;
@@ -92,8 +98,7 @@ nlohmann::json evaluate_on_labelled(const std::shared_ptr<SequenceModel>& model,
   FragmentOptions options;
   options.labels = classifier.labels();
   options.cache_dir = cache;
-  options.length = 1000;  // of no consequence: baselines see whole sequences
-  const KmerBayes bayes = train_naive_bayes(*LabelledFragments::open(baseline, options));
+  const KmerBayes bayes = train_naive_bayes(baseline, options);
   return report_classifier(classifier, fragments, &bayes, path, out);
 }
 

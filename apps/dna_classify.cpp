@@ -4,13 +4,14 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/dna_model.h"
 #include "apps/options.h"
 #include "apps/version.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/signals.h"
-#include "core/checkpoint/checkpoint.h"
+#include "core/runtime/out_of_memory.h"
 #include "genomics/io/sequence_reader.h"
 #include "genomics/io/tokenizer.h"
 #include "genomics/sequence_classifier.h"
@@ -90,16 +91,11 @@ void write_rows(const Reads& reads, const SequenceClassifier& classifier, Output
   output.write(text);
 }
 
-void run(Options options) {
-  const c10::Device device = options.common.prepare();
-  options.classifier.both_strands = !options.one_strand;
-  if (options.output != "-" && std::filesystem::exists(options.output) && !options.force)
-    throw usage_error("-o " + options.output + " exists: choose another name or give --force");
-  const LoadedModel loaded = load_model_with_state(options.model);
+void classify(const Options& options, c10::Device device) {
+  const LoadedModel loaded = load_dna_model(options.model);
   loaded.model->to(device);
   const SequenceClassifier classifier(loaded.model, options.classifier);
 
-  const SignalGuard signals;
   Output output(options.output);
   output.write(header(options, loaded.hash, classifier.labels()));
   Progress progress(stderr, options.common.quiet);
@@ -119,10 +115,7 @@ void run(Options options) {
       progress.update("classified " +
                       format_count(static_cast<double>(all.delivered + reader.counts().delivered)) +
                       " sequences, " + format_count(meter.rate(done)) + " bases/s");
-      if (interrupted() != 0)
-        throw runtime_failure("stopped by a signal; " +
-                              (options.output == "-" ? std::string("the output is incomplete")
-                                                     : options.output + " was not written"));
+      throw_if_interrupted();
     };
     while (reader.next(record)) {
       reads.names.push_back(record.name);
@@ -149,6 +142,21 @@ void run(Options options) {
       format_count(static_cast<double>(all.delivered) / std::max(meter.seconds(), 1e-9)) +
       " sequences/s, " +
       format_count(static_cast<double>(all.bases) / std::max(meter.seconds(), 1e-9)) + " bases/s");
+}
+
+void run(Options options) {
+  const c10::Device device = options.common.prepare();
+  options.classifier.both_strands = !options.one_strand;
+  refuse_existing_file(options.output, options.force);
+  const SignalGuard signals;
+  try {
+    explain_out_of_memory(device, "lower --batch-bases", [&] { classify(options, device); });
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kInterrupted) throw;
+    throw runtime_failure(error.what() + (options.output == "-"
+                                              ? std::string("; the output is incomplete")
+                                              : "; " + options.output + " was not written"));
+  }
 }
 
 }  // namespace
@@ -183,11 +191,13 @@ void add_dna_classify(CLI::App& dna) {
   command
       ->add_option("-f,--require-flags", options->reader.require_flags,
                    "Alignments: flags that must all be set")
+      ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   command
       ->add_option("-F,--exclude-flags", options->reader.exclude_flags,
                    "Alignments: leave out those with any of these flags (3840: secondary, failed, "
                    "duplicate, supplementary)")
+      ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   command->add_option("-T,--reference", options->reader.reference,
                       "FASTA that CRAM was compressed against");

@@ -1,14 +1,13 @@
-#include <filesystem>
 #include <iostream>
 #include <memory>
 
 #include "apps/classifier_report.h"
 #include "apps/commands.h"
+#include "apps/dna_model.h"
 #include "apps/genome_options.h"
 #include "apps/options.h"
 #include "core/base/error.h"
-#include "core/base/files.h"
-#include "core/checkpoint/checkpoint.h"
+#include "core/runtime/out_of_memory.h"
 
 namespace strandwave::apps {
 namespace {
@@ -19,22 +18,33 @@ struct Options {
   EvaluationOptions evaluation;
   std::string model;
   std::string baseline;
-  std::string output;
+  FiguresOutput output;
 };
 
-nlohmann::json evaluate(Options& options, const c10::Device device) {
-  const std::shared_ptr<SequenceModel> model = load_model(options.model);
+nlohmann::json evaluate(const Options& options, const c10::Device device) {
+  const std::shared_ptr<SequenceModel> model = load_dna_model(options.model).model;
   model->to(device);
   if (model->config().head.kind == HeadConfig::Kind::kClassifier) {
     if (options.genome.paths.size() != 1)
       throw usage_error("a classifier is evaluated on one labelled file");
-    return evaluate_on_labelled(model, options.genome.paths[0], options.baseline,
-                                options.genome.cache, std::cout);
+    return evaluate_on_labelled(SequenceClassifier(model, {true, options.evaluation.batch_tokens}),
+                                options.genome.paths[0], options.baseline, options.genome.cache,
+                                options.output.tables());
   }
+  require_language_model(model->config(), options.model);
   const Genome genome = open_genome(options.genome, options.common.quiet);
-  if (options.evaluation.window == 0) options.evaluation.window = 8192;
   return evaluate_language_model(*model, genome, make_splits(genome, options.genome.split),
-                                 options.evaluation, options.common.quiet, std::cout);
+                                 options.evaluation, options.common.quiet, options.output.tables());
+}
+
+void run(const Options& options) {
+  const c10::Device device = options.common.prepare();
+  options.output.check();
+  nlohmann::json result;
+  explain_out_of_memory(device, "lower --batch-bases, or --test-window of a language model",
+                        [&] { result = evaluate(options, device); });
+  result["command"] = command_line();
+  options.output.write(result);
 }
 
 }  // namespace
@@ -49,17 +59,22 @@ void add_dna_evaluate(CLI::App& dna) {
   command->get_option("GENOME")->description(
       "FASTA files of the genome; for a classifier one labelled CSV, FASTA or FASTQ (label=NAME in "
       "the header)");
+  options->evaluation.window = 8192;
   add_evaluation_options(*command, options->evaluation);
+  command->get_option("--test-window")
+      ->description("Bases per window of a language model's test")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--batch-bases", options->evaluation.batch_tokens,
+                   "Bases run at once; a longer window goes alone, a longer sequence in pieces")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str();
   command->add_option("--baseline", options->baseline,
                       "Training data (manifest, CSV or FASTA) of the 6-mer naive Bayes that a "
                       "classifier is compared with");
-  command->add_option("-o,--output", options->output, "Also write the figures to this JSON file");
+  add_figures_options(*command, options->output);
   add_common_options(*command, options->common);
-  command->callback([options] {
-    nlohmann::json result = evaluate(*options, options->common.prepare());
-    result["command"] = command_line();
-    if (!options->output.empty()) write_file_atomically(options->output, result.dump(2) + "\n");
-  });
+  command->callback([options] { run(*options); });
 }
 
 }  // namespace strandwave::apps

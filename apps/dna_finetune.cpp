@@ -4,9 +4,10 @@
 
 #include "apps/classifier_report.h"
 #include "apps/commands.h"
+#include "apps/dna_model.h"
 #include "apps/training_options.h"
 #include "core/base/files.h"
-#include "core/checkpoint/checkpoint.h"
+#include "core/runtime/out_of_memory.h"
 #include "genomics/finetune_task.h"
 
 namespace strandwave::apps {
@@ -22,13 +23,17 @@ struct Options {
   int64_t test_per_class = 2000;
 };
 
-std::shared_ptr<SequenceModel> make_model(const Options& options,
+// Sets the hash of the model that it starts from, if any.
+std::shared_ptr<SequenceModel> make_model(Options& options,
                                           const std::vector<std::string>& labels) {
   HeadConfig head;
   head.kind = HeadConfig::Kind::kClassifier;
   head.classes = labels;
-  if (!options.start_from.empty())
-    return with_new_head(*load_model(options.start_from), head, options.training.trainer.seed);
+  if (!options.start_from.empty()) {
+    const LoadedModel loaded = load_dna_model(options.start_from);
+    options.task.start_model = loaded.hash;
+    return with_new_head(*loaded.model, head, options.training.trainer.seed);
+  }
   ModelConfig config = dna_model_config(options.model);
   config.head = head;
   config.tie_embeddings = true;
@@ -41,6 +46,10 @@ void run(Options options) {
       LabelledFragments::open(options.data, options.fragments);
   if (!options.training.common.quiet) std::cerr << "data: " << data->description() << '\n';
 
+  const std::vector<LabelledFragment> test = data->fixed(Split::kTest, options.test_per_class);
+  if (test.empty())
+    warn(options.data +
+         " has no test split: the classifier is not tested (write test into the column split)");
   options.task.accumulation = options.training.trainer.accumulation;
   options.task.seed = options.training.trainer.seed;
   const std::shared_ptr<SequenceModel> model = make_model(options, data->labels());
@@ -49,13 +58,15 @@ void run(Options options) {
 
   const std::filesystem::path folder = options.training.output;
   std::cout << "run: " << folder.string() << ", step " << result.step << '\n';
-  const std::vector<LabelledFragment> test = data->fixed(Split::kTest, options.test_per_class);
   if (test.empty()) return;
-  const std::shared_ptr<SequenceModel> best = load_model(result.best_model);
-  best->to(device);
-  const KmerBayes bayes = train_naive_bayes(*data);
-  nlohmann::json evaluation =
-      report_classifier(SequenceClassifier(best, {}), test, &bayes, "test split", std::cout);
+  nlohmann::json evaluation;
+  explain_out_of_memory(device, task.memory_advice(), [&] {
+    const std::shared_ptr<SequenceModel> best = load_model(result.best_model);
+    best->to(device);
+    const KmerBayes bayes = train_naive_bayes(*data);
+    evaluation =
+        report_classifier(SequenceClassifier(best, {}), test, &bayes, "test split", std::cout);
+  });
   evaluation["command"] = command_line();
   write_file_atomically(folder / "test.json", evaluation.dump(2) + "\n");
 }

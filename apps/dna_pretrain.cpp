@@ -3,11 +3,12 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/dna_model.h"
 #include "apps/genome_options.h"
 #include "apps/training_options.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
-#include "core/checkpoint/checkpoint.h"
+#include "core/runtime/out_of_memory.h"
 #include "genomics/pretrain_task.h"
 
 namespace strandwave::apps {
@@ -23,10 +24,17 @@ struct Options {
   bool one_strand = false;
 };
 
-std::shared_ptr<SequenceModel> make_model(const Options& options) {
-  if (!options.start_from.empty()) return load_model(options.start_from);
-  return std::make_shared<SequenceModel>(dna_model_config(options.model),
-                                         options.training.trainer.seed);
+// Sets the hash of the model that it starts from, if any.
+std::shared_ptr<SequenceModel> make_model(Options& options) {
+  if (!options.start_from.empty()) {
+    const LoadedModel loaded = load_dna_model(options.start_from);
+    require_language_model(loaded.model->config(), options.start_from);
+    options.task.start_model = loaded.hash;
+    return loaded.model;
+  }
+  const ModelConfig config = dna_model_config(options.model);
+  require_language_model(config, options.model.config);
+  return std::make_shared<SequenceModel>(config, options.training.trainer.seed);
 }
 
 void run(Options options) {
@@ -45,12 +53,15 @@ void run(Options options) {
                                       [&] { write_splits(folder / "split.bed", genome, splits); });
   std::cout << "run: " << folder.string() << ", step " << result.step << '\n';
   if (splits.test.empty()) return;
-  const std::shared_ptr<SequenceModel> best = load_model(result.best_model);
-  best->to(device);
   if (options.evaluation.window == 0) options.evaluation.window = options.task.window;
   options.evaluation.batch_tokens = options.task.batch * options.task.window;
-  nlohmann::json evaluation =
-      evaluate_language_model(*best, genome, splits, options.evaluation, quiet, std::cout);
+  nlohmann::json evaluation;
+  explain_out_of_memory(device, "lower --batch or --test-window", [&] {
+    const std::shared_ptr<SequenceModel> best = load_model(result.best_model);
+    best->to(device);
+    evaluation =
+        evaluate_language_model(*best, genome, splits, options.evaluation, quiet, std::cout);
+  });
   evaluation["command"] = command_line();
   write_file_atomically(folder / "test.json", evaluation.dump(2) + "\n");
 }

@@ -1,3 +1,6 @@
+#include <ATen/Context.h>
+#include <dlfcn.h>
+
 #include <iostream>
 #include <memory>
 #include <thread>
@@ -12,25 +15,43 @@
 namespace strandwave::apps {
 namespace {
 
-std::string gpu_line() {
+// The file that LibTorch was loaded from.
+std::string torch_path() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0) return "?";
+  return info.dli_fname;
+}
+
+std::string cuda_line() {
+  if (!built_with_cuda()) return "none: this program was built without it (preset cuda)";
+  return cuda_description() + ", kernels for " STRANDWAVE_CUDA_ARCHITECTURES;
+}
+
+// One line per GPU.
+std::string gpu_lines() {
   if (!built_with_cuda())
     return "none: this program was built without CUDA (preset cuda builds it)";
-  if (!cuda_available()) return "none: no GPU with a working driver is visible (see nvidia-smi)";
-  return device_description(c10::Device(c10::kCUDA, 0));
+  if (gpu_count() == 0) return "none: no GPU with a working driver is visible (see nvidia-smi)";
+  std::string lines;
+  for (int i = 0; i < gpu_count(); ++i)
+    lines += (i == 0 ? "cuda:" : "\n             cuda:") + std::to_string(i) + " " +
+             device_description(c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(i)));
+  return lines;
 }
 
 void report() {
   const c10::Device cpu(c10::kCPU);
   const std::string cache = genome_cache_status();
   std::cout << "strandwave   " STRANDWAVE_VERSION "\n"
-            << "LibTorch     " STRANDWAVE_TORCH_VERSION "\n"
+            << "LibTorch     " STRANDWAVE_TORCH_VERSION ", " << torch_path() << '\n'
             << "CPU          " << device_description(cpu) << ", "
             << std::thread::hardware_concurrency() << " cores, AVX2 "
             << (__builtin_cpu_supports("avx2") ? "yes" : "no") << ", AVX-512 "
             << (__builtin_cpu_supports("avx512f") ? "yes" : "no") << "; kernels run on "
             << kernels::simd_target_name() << '\n'
             << "memory       " << format_bytes(device_memory(cpu).total_bytes) << '\n'
-            << "GPU          " << gpu_line() << '\n'
+            << "CUDA         " << cuda_line() << '\n'
+            << "GPU          " << gpu_lines() << '\n'
             << "htslib       " << htslib_description() << '\n'
             << "cache        " << cache << '\n';
 }

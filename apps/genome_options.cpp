@@ -67,6 +67,7 @@ void add_evaluation_options(CLI::App& command, EvaluationOptions& options) {
   command
       .add_option("--markov", options.orders,
                   "Orders of the Markov models to compare with, 0 to 12; -1: none")
+      ->allow_extra_args(false)
       ->delimiter(',')
       ->check(CLI::Range(-1, MarkovModel::kMaxOrder))
       ->capture_default_str();

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 #include <iostream>
 #include <thread>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/runtime/accelerator.h"
 #include "kernels/common/parallel.h"
 
@@ -30,9 +32,15 @@ std::string shell_quoted(const std::string& word) {
   return quoted + "'";
 }
 
-bool names_flag(const std::vector<std::string>& arguments, const std::string& flag) {
+// Whether the arguments hold the option by any of its names: "--threads 2", "--threads=2", "-@ 2",
+// "-@2".
+bool gives_option(const std::vector<std::string>& arguments, const CLI::Option& option) {
   return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
-    return argument == flag || argument.rfind(flag + "=", 0) == 0;
+    for (const std::string& name : option.get_lnames())
+      if (argument == "--" + name || argument.rfind("--" + name + "=", 0) == 0) return true;
+    for (const std::string& name : option.get_snames())
+      if (argument.rfind("-" + name, 0) == 0) return true;
+    return false;
   });
 }
 
@@ -68,10 +76,36 @@ void add_output_folder_options(CLI::App& command, std::string& output, bool& for
   command
       .add_option("-o,--output", output, "Folder of the run; an unfinished run in it is resumed")
       ->required();
-  command.add_flag("--force", force, "Delete what the output folder holds and start anew");
+  command.add_flag("--force", force,
+                   "Delete the run that lies in the output folder and start anew");
 }
 
-std::vector<std::string> expand_config(const std::vector<std::string>& arguments) {
+void refuse_existing_file(const std::string& path, bool force) {
+  namespace fs = std::filesystem;
+  if (path.empty() || path == "-" || !fs::exists(path)) return;
+  if (fs::is_directory(path)) throw usage_error("-o " + path + " is a folder: name a file");
+  if (fs::is_regular_file(path) && !force)
+    throw usage_error("-o " + path + " exists: choose another name or give --force");
+}
+
+std::ostream& FiguresOutput::tables() const { return path == "-" ? std::cerr : std::cout; }
+
+void FiguresOutput::write(const nlohmann::json& figures) const {
+  const std::string text = figures.dump(2) + "\n";
+  if (path == "-")
+    std::cout << text;
+  else if (!path.empty())
+    write_file_atomically(path, text);
+}
+
+void add_figures_options(CLI::App& command, FiguresOutput& output) {
+  command.add_option("-o,--output", output.path,
+                     "Also write the figures to this JSON file; - is stdout");
+  command.add_flag("--force", output.force, "Overwrite the output file");
+}
+
+std::vector<std::string> expand_config(CLI::App& program,
+                                       const std::vector<std::string>& arguments) {
   std::string path;
   std::vector<std::string> rest;
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -94,12 +128,19 @@ std::vector<std::string> expand_config(const std::vector<std::string>& arguments
   }
   // The subcommand's words come first, then the file's values, then the flags.
   size_t words = 0;
-  while (words < rest.size() && words < 2 && rest[words].rfind('-', 0) != 0) ++words;
+  CLI::App* command = &program;
+  for (; words < rest.size(); ++words) {
+    const std::vector<CLI::App*> named = command->get_subcommands(
+        [&](const CLI::App* subcommand) { return subcommand->check_name(rest[words]); });
+    if (named.empty()) break;
+    command = named.front();
+  }
   std::vector<std::string> expanded(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(words));
   for (const CLI::ConfigItem& item : items) {
     if (item.name == "++" || item.name == "--") continue;  // section marks of the reader
     const std::string flag = "--" + item.name;
-    if (names_flag(rest, flag)) continue;
+    const CLI::Option* option = command->get_option_no_throw(flag);
+    if (option != nullptr && gives_option(rest, *option)) continue;
     if (item.inputs.size() == 1 && (item.inputs[0] == "true" || item.inputs[0] == "false")) {
       if (item.inputs[0] == "true") expanded.push_back(flag);
       continue;

@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <iosfwd>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -24,10 +26,27 @@ void add_common_options(CLI::App& command, CommonOptions& options);
 void add_seed_option(CLI::App& command, uint64_t& seed);
 void add_output_folder_options(CLI::App& command, std::string& output, bool& force);
 
+// Throws Error(kUsage) when `path` is a file that lies there already and `force` is not given; "-"
+// and what is no file (a device, a pipe) may always be written to.
+void refuse_existing_file(const std::string& path, bool force);
+
+// -o FILE and --force of the commands that print figures: the same as JSON. - is stdout.
+struct FiguresOutput {
+  std::string path;
+  bool force = false;
+
+  void check() const { refuse_existing_file(path, force); }
+  // Where tables for people go: stdout unless the figures go there.
+  std::ostream& tables() const;
+  void write(const nlohmann::json& figures) const;
+};
+void add_figures_options(CLI::App& command, FiguresOutput& output);
+
 // `--config FILE`: TOML whose keys are the long names of the subcommand's options. Returns argv
-// with the file's values put in front of the flags; a flag given on the command line wins over the
-// file.
-std::vector<std::string> expand_config(const std::vector<std::string>& arguments);
+// with the file's values put in front of the flags; a flag given on the command line, by any of its
+// names, wins over the file.
+std::vector<std::string> expand_config(CLI::App& program,
+                                       const std::vector<std::string>& arguments);
 
 // The command line as one shell-quoted string, for provenance.
 void set_command_line(const std::vector<std::string>& arguments);

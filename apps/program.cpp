@@ -3,7 +3,6 @@
 #include <c10/util/Exception.h>
 
 #include <iostream>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "apps/options.h"
 #include "apps/version.h"
 #include "core/base/error.h"
+#include "core/runtime/out_of_memory.h"
 
 namespace strandwave::apps {
 namespace {
@@ -51,7 +51,11 @@ void add_commands(CLI::App& program) {
 
 int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
   set_command_line(arguments);
-  arguments = expand_config(arguments);
+  if (arguments.empty()) {
+    std::cerr << program.help();
+    return 2;
+  }
+  arguments = expand_config(program, arguments);
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   try {
     program.parse(reversed);
@@ -71,20 +75,18 @@ int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
 
 int run_program(int argc, char** argv) {
   CLI::App program(
-      "strandwave: selective state-space models for very long sequences, DNA and audio",
+      "strandwave: selective state-space models for very long sequences (at present: DNA)",
       "strandwave");
   add_commands(program);
   try {
     return parse_and_run(program, std::vector<std::string>(argv + 1, argv + argc));
   } catch (const Error& e) {
     return fail(e.what(), exit_code(e.kind()));
-  } catch (const c10::OutOfMemoryError&) {
-    return fail("the GPU's memory is full: lower --batch or --window, or give --recompute", 1);
-  } catch (const std::bad_alloc&) {
-    return fail("the memory of this machine is full: lower --batch or --window", 1);
-  } catch (const c10::Error& e) {
-    return fail(std::string("internal error: ") + e.what_without_backtrace(), 1);
   } catch (const std::exception& e) {
+    if (is_out_of_memory(e)) return fail("out of memory: free some, or take a larger machine", 1);
+    const auto* of_torch = dynamic_cast<const c10::Error*>(&e);
+    if (of_torch != nullptr)
+      return fail(std::string("internal error: ") + of_torch->what_without_backtrace(), 1);
     return fail(std::string("internal error: ") + e.what(), 1);
   }
 }

@@ -1,5 +1,6 @@
 #include "apps/training_options.h"
 
+#include "apps/dna_model.h"
 #include "apps/version.h"
 #include "core/base/error.h"
 #include "core/base/json_config.h"
@@ -75,9 +76,16 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->capture_default_str();
   command.add_option("--model-config", options.config,
                      "A config.json that describes the model instead (docs/formats.md)");
+  CLI::Option* config = command.get_option("--model-config");
+  for (const char* name : {"--d-model", "--layers", "--d-state"})
+    config->excludes(command.get_option(name));
+  CLI::Option* start = command.get_option_no_throw("--model");
+  if (start == nullptr) return;
+  for (const char* name : {"--d-model", "--layers", "--d-state", "--model-config"})
+    start->excludes(command.get_option(name));
 }
 
-ModelConfig dna_model_config(const ModelOptions& options) {
+ModelConfig shaped_config(const ModelOptions& options) {
   if (!options.config.empty())
     return ModelConfig::from_json(read_json_file(options.config), options.config);
   ModelConfig config;
@@ -86,8 +94,15 @@ ModelConfig dna_model_config(const ModelOptions& options) {
   config.layers = {{'M', LayerConfig{"mamba", {{"d_state", options.d_state}}}}};
   config.vocab_size = dna::kPaddedVocabulary;
   config.valid_vocab_size = dna::kVocabulary;
-  config.tokenizer = "dna-nucleotide";
+  config.tokenizer = dna::kTokenizerName;
   config.validate("the model options");
+  return config;
+}
+
+ModelConfig dna_model_config(const ModelOptions& options) {
+  ModelConfig config = shaped_config(options);
+  if (config.tokenizer.empty()) config.tokenizer = dna::kTokenizerName;
+  require_dna_tokens(config, options.config);
   return config;
 }
 
@@ -96,6 +111,10 @@ TrainingResult train(const std::shared_ptr<SequenceModel>& model, Task& task,
                      const std::function<void()>& prepared) {
   if (options.precision == "auto") options.precision = device.is_cuda() ? "bf16" : "fp32";
   options.trainer.precision = options.precision;
+  const TrainerConfig& t = options.trainer;
+  if (t.warmup_steps > t.steps)
+    throw usage_error("--warmup " + std::to_string(t.warmup_steps) + " is more than --steps " +
+                      std::to_string(t.steps));
   options.trainer.validate();
   RunOptions run;
   run.directory = options.output;

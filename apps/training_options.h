@@ -29,7 +29,9 @@ struct ModelOptions {
   std::string config;  // a config.json instead
 };
 void add_model_options(CLI::App& command, ModelOptions& options);
-// A DNA language model of that shape, or what the given config.json says.
+// A DNA language model of that shape, or what the given config.json says, whatever its tokens.
+ModelConfig shaped_config(const ModelOptions& options);
+// The same; throws Error(kUsage) when the given config.json is not for the tokens of DNA.
 ModelConfig dna_model_config(const ModelOptions& options);
 
 // Runs the task and returns the result; `device` comes from options.common.prepare(). `prepared` is

@@ -53,11 +53,16 @@ std::vector<Metric> FinetuneTask::evaluate() {
 }
 
 nlohmann::json FinetuneTask::config() const {
+  const FragmentOptions& fragments = data_->options();
   return {{"objective", "classification"},
           {"data", data_->hash()},
           {"classes", data_->labels()},
           {"batch", options_.batch},
           {"evaluation_per_class", options_.evaluation_per_class},
+          {"fragment_length", fragments.length},
+          {"error_rate", fragments.error_rate},
+          {"reverse_complement", fragments.reverse_complement},
+          {"start_model", options_.start_model},
           {"description", data_->description()}};
 }
 

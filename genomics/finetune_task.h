@@ -17,6 +17,7 @@ struct FinetuneOptions {
   int64_t accumulation = 1;  // as in TrainerConfig
   uint64_t seed = 0;
   int64_t evaluation_per_class = 200;
+  std::string start_model;  // hash of the model that training starts from; empty: none
 };
 
 // Cross entropy of the label. The metrics are accuracy and loss on the validation split, both

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/base/error.h"
+#include "core/base/hash.h"
 #include "core/base/progress.h"
 #include "core/base/random.h"
 #include "genomics/io/intervals.h"
@@ -11,6 +12,13 @@
 
 namespace strandwave {
 namespace {
+
+// FNV-1a.
+uint64_t text_hash(const std::string& text) {
+  uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3U;
+  return hash;
+}
 
 // FNV-1a, the smaller of a sequence's and its reverse complement's.
 uint64_t strandless_hash(const std::vector<uint8_t>& ids) {
@@ -30,6 +38,20 @@ Split parse_split(const std::string& text, const std::string& where) {
   throw input_error(where + ": the split '" + text + "' is unknown: use train, validation or test");
 }
 
+Genome open_genomes(const Manifest& manifest, const std::string& cache_dir) {
+  std::vector<std::string> paths;
+  for (const ManifestRow& row : manifest.rows) paths.push_back(row.path);
+  GenomeOptions options;
+  options.allow_duplicate_names = true;  // strains of a species share names
+  return Genome::open(paths, cache_dir, options);
+}
+
+std::vector<uint8_t> encoded(const std::string& sequence) {
+  std::vector<uint8_t> ids(sequence.size());
+  dna::encode(sequence, ids.data());
+  return ids;
+}
+
 // Genomes of a manifest: fragments are windows.
 class GenomeFragments : public LabelledFragments {
  public:
@@ -41,11 +63,7 @@ class GenomeFragments : public LabelledFragments {
     reading.labels = options_.labels;
     manifest_ = read_manifest(path, reading);
     labels_ = manifest_.labels;
-    std::vector<std::string> paths;
-    for (const ManifestRow& row : manifest_.rows) paths.push_back(row.path);
-    GenomeOptions opening;
-    opening.allow_duplicate_names = true;  // strains of a species share names
-    genome_ = std::make_unique<Genome>(Genome::open(paths, options_.cache_dir, opening));
+    genome_ = std::make_unique<Genome>(open_genomes(manifest_, options_.cache_dir));
     assign(path);
   }
 
@@ -92,7 +110,15 @@ class GenomeFragments : public LabelledFragments {
            " bases in training, fragments of " + std::to_string(options_.length);
   }
 
-  std::string hash() const override { return genome_->hash(); }
+  std::string hash() const override {
+    std::string text;
+    for (size_t i = 0; i < manifest_.rows.size(); ++i) {
+      const ManifestRow& row = manifest_.rows[i];
+      text += genome_->files()[i].hash + '\t' + labels_[static_cast<size_t>(row.label)] + '\t' +
+              row.split + '\n';
+    }
+    return sha256_hex(text);
+  }
 
  private:
   void assign(const std::string& path) {
@@ -162,21 +188,26 @@ class SequenceFragments : public LabelledFragments {
       validation_given |= split == Split::kValidation;
       test_given |= split == Split::kTest;
     }
+    Sha256 digest;
     for (const LabelledSequence& sequence : data.sequences) {
-      LabelledFragment fragment{std::vector<uint8_t>(sequence.sequence.size()), sequence.label};
-      dna::encode(sequence.sequence, fragment.ids.data());
-      const uint64_t bases = strandless_hash(fragment.ids);
-      hash_ += bases * (static_cast<uint64_t>(sequence.label) + 1);
+      LabelledFragment fragment{encoded(sequence.sequence), sequence.label};
       Split split = sequence.split.empty() ? Split::kTrain : parse_split(sequence.split, path);
       if (split == Split::kTrain) {
-        const uint64_t tenth = (bases * 0x9e3779b97f4a7c15U >> 32) % 10;
+        const uint64_t key =
+            sequence.group.empty() ? strandless_hash(fragment.ids) : text_hash(sequence.group);
+        const uint64_t tenth = (key * 0x9e3779b97f4a7c15U >> 32) % 10;
         if (tenth == 0 && !validation_given) split = Split::kValidation;
         if (tenth == 1 && !test_given && !validation_given) split = Split::kTest;
       }
       members_[static_cast<size_t>(split)][static_cast<size_t>(sequence.label)].push_back(
           sequences_.size());
+      digest.update(std::as_bytes(std::span(fragment.ids)));
+      const std::string end = '\t' + labels_[static_cast<size_t>(sequence.label)] + '\t' +
+                              std::to_string(static_cast<int>(split)) + '\n';
+      digest.update(std::as_bytes(std::span(end)));
       sequences_.push_back(std::move(fragment));
     }
+    hash_ = digest.hex_digest();
     std::vector<int64_t> counts(labels_.size());
     for (size_t label = 0; label < labels_.size(); ++label)
       counts[label] = static_cast<int64_t>(members_[0][label].size());
@@ -223,16 +254,12 @@ class SequenceFragments : public LabelledFragments {
            std::to_string(counts[2]) + " test sequences";
   }
 
-  std::string hash() const override {
-    char text[17];
-    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash_));
-    return text;
-  }
+  std::string hash() const override { return hash_; }
 
  private:
   std::vector<LabelledFragment> sequences_;
   std::array<std::vector<std::vector<size_t>>, 3> members_;  // [split][label] -> sequences_
-  uint64_t hash_ = 0;
+  std::string hash_;
 };
 
 }  // namespace
@@ -242,6 +269,32 @@ std::unique_ptr<LabelledFragments> LabelledFragments::open(const std::string& pa
   if (labelled_format(path) == LabelledFormat::kManifest)
     return std::make_unique<GenomeFragments>(path, options);
   return std::make_unique<SequenceFragments>(path, options);
+}
+
+void for_each_labelled_sequence(
+    const std::string& path, const FragmentOptions& options,
+    const std::function<void(int32_t, std::span<const uint8_t>)>& visit) {
+  const auto held_out = [&](const std::string& split) {
+    return !split.empty() && parse_split(split, path) != Split::kTrain;
+  };
+  LabelledOptions reading;
+  reading.labels = options.labels;
+  if (labelled_format(path) != LabelledFormat::kManifest) {
+    for (const LabelledSequence& sequence : read_labelled(path, reading).sequences)
+      if (!held_out(sequence.split)) visit(sequence.label, encoded(sequence.sequence));
+    return;
+  }
+  const Manifest manifest = read_manifest(path, reading);
+  const Genome genome = open_genomes(manifest, options.cache_dir);
+  std::vector<uint8_t> ids;
+  for (size_t c = 0; c < genome.contigs().size(); ++c) {
+    const Contig& contig = genome.contigs()[c];
+    const ManifestRow& row = manifest.rows[static_cast<size_t>(contig.file)];
+    if (held_out(row.split)) continue;
+    ids.resize(static_cast<size_t>(contig.length));
+    genome.fetch(static_cast<int64_t>(c), 0, contig.length, ids.data());
+    visit(row.label, ids);
+  }
 }
 
 void LabelledFragments::augment(LabelledFragment& fragment, uint64_t seed, uint64_t index) const {

@@ -31,9 +31,10 @@ struct FragmentOptions {
 // Data given either as a manifest of genomes, from which fragments are cut, or as a table or FASTA
 // of labelled sequences (genomics/io/labelled.h). Splits are those given. Where none is given for
 // validation, genomes give the last tenth of each training contig (a fragment's length apart) and
-// sequences are assigned by a hash of their bases, equal for a sequence and its reverse complement,
-// so that copies never lie on both sides: 80 % train, 10 % validation, 10 % test (only validation
-// is cut off when a test split is given). Throws Error: one class only, a class without training
+// sequences are assigned by a hash: of their group where one is given, so that no group is divided,
+// else of their bases, equal for a sequence and its reverse complement, so that copies never lie on
+// both sides: 80 % train, 10 % validation, 10 % test (only validation is cut off when a test split
+// is given). Throws Error: one class only, a class without training
 // sequences, genomes without --length.
 class LabelledFragments {
  public:
@@ -42,6 +43,7 @@ class LabelledFragments {
                                                  const FragmentOptions& options);
 
   const std::vector<std::string>& labels() const { return labels_; }
+  const FragmentOptions& options() const { return options_; }
 
   // Training fragment number `index`: a pure function of (seed, index). Every class is equally
   // likely.
@@ -54,7 +56,7 @@ class LabelledFragments {
 
   // One line: "16 genomes, 4 classes, 51.3 Mbp in training".
   virtual std::string description() const = 0;
-  // Changes with the data: part of the run's configuration.
+  // SHA-256 of what the files hold, their labels and splits, in order; paths do not count.
   virtual std::string hash() const = 0;
 
  protected:
@@ -65,5 +67,12 @@ class LabelledFragments {
   FragmentOptions options_;
   std::vector<std::string> labels_;
 };
+
+// Everything in the file that is not for validation or test (of a manifest, its genomes), each
+// sequence whole, however short: what a baseline is trained on. Of `options` only labels and
+// cache_dir count.
+void for_each_labelled_sequence(
+    const std::string& path, const FragmentOptions& options,
+    const std::function<void(int32_t label, std::span<const uint8_t> ids)>& visit);
 
 }  // namespace strandwave

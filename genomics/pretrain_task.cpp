@@ -10,6 +10,13 @@
 #include "genomics/io/tokenizer.h"
 
 namespace strandwave {
+namespace {
+
+nlohmann::json split_config(const Genome& genome, const Intervals& intervals) {
+  return {{"bases", total_length(intervals)}, {"sha256", hash_of_intervals(genome, intervals)}};
+}
+
+}  // namespace
 
 PretrainTask::PretrainTask(std::shared_ptr<SequenceModel> model, Genome genome, Splits splits,
                            PretrainOptions options)
@@ -91,9 +98,14 @@ nlohmann::json PretrainTask::config() const {
           {"reverse_complement", options_.reverse_complement},
           {"warmup_window", options_.warmup_window},
           {"warmup_window_steps", options_.warmup_steps},
-          {"training_bases", total_length(splits_.train)},
-          {"validation_bases", total_length(splits_.validation)},
-          {"test_bases", total_length(splits_.test)}};
+          {"evaluation_window",
+           options_.evaluation_window > 0 ? options_.evaluation_window : options_.window},
+          {"evaluation_bases", options_.evaluation_bases},
+          {"start_model", options_.start_model},
+          {"splits",
+           {{"train", split_config(genome_, splits_.train)},
+            {"validation", split_config(genome_, splits_.validation)},
+            {"test", split_config(genome_, splits_.test)}}}};
 }
 
 }  // namespace strandwave

@@ -21,6 +21,7 @@ struct PretrainOptions {
   int64_t warmup_steps = 0;            // ... over so many steps; the tokens of a step stay the same
   int64_t evaluation_window = 0;       // 0: window
   int64_t evaluation_bases = 1 << 20;  // of the validation intervals, evenly spread; 0: all
+  std::string start_model;             // hash of the model that training starts from; empty: none
 };
 
 // The loss of a window is that of all its bases given the start token and the bases before; N and

@@ -34,9 +34,9 @@ SequenceClassifier::SequenceClassifier(std::shared_ptr<SequenceModel> model,
                                        ClassifierOptions options)
     : model_(std::move(model)), options_(options) {
   if (model_->config().head.kind != HeadConfig::Kind::kClassifier)
-    throw usage_error("this model has no classifier head (it is a " +
-                      to_string(model_->config().head.kind) +
-                      " model): fine-tune it first with `strandwave dna finetune`");
+    throw usage_error(
+        "this model is no classifier (its head is: " + to_string(model_->config().head.kind) +
+        "): fine-tune it first with `strandwave dna finetune`");
 }
 
 std::vector<std::vector<float>> SequenceClassifier::probabilities(

@@ -1,6 +1,7 @@
 #include "genomics/splits.h"
 
 #include "core/base/error.h"
+#include "core/base/hash.h"
 
 namespace strandwave {
 namespace {
@@ -67,6 +68,14 @@ Splits make_splits(const Genome& genome, const SplitOptions& options) {
                       std::to_string(options.gap) +
                       " bases cover the genome; hold out less or lower --gap");
   return splits;
+}
+
+std::string hash_of_intervals(const Genome& genome, const Intervals& intervals) {
+  std::string text;
+  for (const Interval& interval : intervals)
+    text += genome.contigs()[static_cast<size_t>(interval.contig)].name + '\t' +
+            std::to_string(interval.start) + '\t' + std::to_string(interval.end) + '\n';
+  return sha256_hex(text);
 }
 
 void write_splits(const std::string& path, const Genome& genome, const Splits& splits) {

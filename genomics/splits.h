@@ -28,6 +28,9 @@ struct SplitOptions {
 // left to train.
 Splits make_splits(const Genome& genome, const SplitOptions& options);
 
+// SHA-256 of contigs, starts and ends, in order.
+std::string hash_of_intervals(const Genome& genome, const Intervals& intervals);
+
 // One BED with the labels train, validation and test; make_splits reads it back (gap 0).
 void write_splits(const std::string& path, const Genome& genome, const Splits& splits);
 

@@ -36,7 +36,8 @@ class MappedFile {
 };
 
 // Writes beside the final name ("name.tmp-<pid>-<n>") and takes the name in commit() after fsync;
-// without commit() the destructor removes what was written. Replaces an existing file.
+// without commit() the destructor removes what was written. Replaces an existing file; but what is
+// no regular file (/dev/null, a pipe) is written straight into and stays what it is.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -50,7 +51,7 @@ class AtomicFile {
 
  private:
   std::filesystem::path path_;
-  std::filesystem::path temporary_;
+  std::filesystem::path temporary_;  // empty: written straight into
   int descriptor_ = -1;
 };
 

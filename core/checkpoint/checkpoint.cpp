@@ -199,9 +199,12 @@ std::optional<ValidCheckpoint> latest_valid(const fs::path& run_directory) {
                     " is whole:" + join(found.skipped));
 }
 
-void save_model(const fs::path& directory, const SequenceModel& model,
-                const nlohmann::json& state) {
-  save_checkpoint(directory, {model.config(), in_float32(model.named_tensors()), {}, state});
+void save_model(const fs::path& directory, const SequenceModel& model, const nlohmann::json& state,
+                torch::ScalarType lowered) {
+  NamedTensors tensors = in_float32(model.named_tensors());
+  for (auto& [name, tensor] : tensors)
+    if (SequenceModel::lowered(name, tensor)) tensor = tensor.to(lowered);
+  save_checkpoint(directory, {model.config(), tensors, {}, state});
 }
 
 LoadedModel load_model_with_state(const fs::path& path) {

@@ -57,8 +57,11 @@ struct ValidCheckpoint {
 std::optional<ValidCheckpoint> latest_valid(const std::filesystem::path& run_directory);
 
 // A model directory: config.json, model.safetensors, state.json. `state` is free (origin, metrics).
+// `lowered` is the type of the tensors that may be kept in low precision (SequenceModel::lowered):
+// bfloat16 halves the file; they are rounded once and read back as float32.
 void save_model(const std::filesystem::path& directory, const SequenceModel& model,
-                const nlohmann::json& state = nlohmann::json::object());
+                const nlohmann::json& state = nlohmann::json::object(),
+                torch::ScalarType lowered = torch::kFloat);
 
 struct LoadedModel {
   std::shared_ptr<SequenceModel> model;  // float32 on the CPU

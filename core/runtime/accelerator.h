@@ -27,6 +27,11 @@ void synchronize(c10::Device device);
 // "NVIDIA H200, compute capability 9.0, 139.8 GiB" or the CPU's model name.
 std::string device_description(c10::Device device);
 
+// GPUs that can be used; 0 without CUDA.
+int gpu_count();
+// "driver 580.65.06 (CUDA 13.0), runtime 13.0" or what is missing; empty in a build without CUDA.
+std::string cuda_description();
+
 // Deterministic algorithms, cuBLAS workspace fixed, cuDNN benchmark off, TF32 off. Call before the
 // first CUDA use.
 void make_deterministic();

@@ -3,6 +3,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 
 #include <cstdio>
+#include <fstream>
 
 #include "core/runtime/accelerator_common.h"
 
@@ -33,6 +34,22 @@ void reset_peak_memory(c10::Device device) {
 
 void synchronize(c10::Device device) {
   if (device.is_cuda()) c10::cuda::device_synchronize();
+}
+
+int gpu_count() { return at::cuda::is_available() ? c10::cuda::device_count() : 0; }
+
+std::string cuda_description() {
+  const auto dotted = [](int version) {
+    return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+  };
+  int driver = 0, runtime = 0;
+  if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  std::string name;
+  std::ifstream("/sys/module/nvidia/version") >> name;
+  std::string text = driver == 0 ? "no driver" : "driver " + (name.empty() ? "" : name + " ");
+  if (driver > 0) text += "(CUDA " + dotted(driver) + ")";
+  return text + ", runtime " + dotted(runtime);
 }
 
 std::string device_description(c10::Device device) {

@@ -7,6 +7,8 @@ bool built_with_cuda() { return false; }
 DeviceMemory device_memory(c10::Device) { return host_memory(); }
 void reset_peak_memory(c10::Device) {}
 void synchronize(c10::Device) {}
+int gpu_count() { return 0; }
+std::string cuda_description() { return {}; }
 std::string device_description(c10::Device) { return host_description(); }
 
 }  // namespace strandwave

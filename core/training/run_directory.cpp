@@ -82,8 +82,8 @@ void RunDirectory::remove_run() const {
     throw usage_error("the directory " + path_.string() +
                       " holds a config.json that is not a run's: choose another one");
   // config.json last: until then a crash leaves what is recognised as a run.
-  for (const fs::path& part :
-       {path_ / "checkpoints", best(), log(), events(), path_ / "config.json"})
+  for (const fs::path& part : {path_ / "checkpoints", best(), log(), events(), path_ / "split.bed",
+                               path_ / "test.json", path_ / "config.json"})
     fs::remove_all(part);
 }
 

@@ -4,7 +4,6 @@
 #include <ctime>
 #include <functional>
 #include <map>
-#include <new>
 #include <numbers>
 #include <utility>
 
@@ -16,6 +15,7 @@
 #include "core/checkpoint/checkpoint.h"
 #include "core/models/sequence_model.h"
 #include "core/runtime/accelerator.h"
+#include "core/runtime/out_of_memory.h"
 #include "core/training/batch_queue.h"
 #include "core/training/flat_parameters.h"
 #include "core/training/optimizer.h"
@@ -176,29 +176,6 @@ TrainerConfig checked(TrainerConfig config, const TrainableModel& model, torch::
   if (config.recompute && !model.set_recompute)
     throw usage_error("this model cannot recompute activations: leave recompute out");
   return config;
-}
-
-bool is_out_of_memory(const c10::Error& error) {
-  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
-         std::string(error.what_without_backtrace()).find("can't allocate memory") !=
-             std::string::npos;  // the CPU allocator has no type of its own for it
-}
-
-Error out_of_memory(const Task& task, torch::Device device) {
-  return runtime_failure("out of memory on " + device.str() + " (" +
-                         format_bytes(device_memory(device).total_bytes) +
-                         "): " + task.memory_advice());
-}
-
-void explain_memory(const Task& task, torch::Device device, const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const c10::Error& error) {
-    if (!is_out_of_memory(error)) throw;
-    throw out_of_memory(task, device);
-  } catch (const std::bad_alloc&) {
-    throw out_of_memory(task, device);
-  }
 }
 
 }  // namespace
@@ -561,7 +538,7 @@ TrainingResult Trainer::Loop::result() const {
 Trainer::Trainer(TrainableModel model, Task& task, TrainerConfig config, RunOptions options)
     : task_(task), device_(options.device) {
   make_deterministic();
-  explain_memory(task_, device_, [&] {
+  explain_out_of_memory(device_, task_.memory_advice(), [&] {
     loop_ = std::make_unique<Loop>(std::move(model), task, std::move(config), std::move(options));
   });
 }
@@ -570,7 +547,7 @@ Trainer::~Trainer() = default;
 
 TrainingResult Trainer::run() {
   TrainingResult result;
-  explain_memory(task_, device_, [&] { result = loop_->run(); });
+  explain_out_of_memory(device_, task_.memory_advice(), [&] { result = loop_->run(); });
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "genomics/io/byte_reader.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/signals.h"
 
 namespace strandwave {
 namespace {
@@ -92,6 +94,7 @@ class ByteReader::FileSource : public Source {
 
   size_t read(char* bytes, size_t n) override {
     ssize_t got;
+    wait_for_input();
     do {
       got = ::read(descriptor_, bytes, n);
     } while (got < 0 && errno == EINTR);
@@ -116,6 +119,16 @@ class ByteReader::FileSource : public Source {
   std::array<uint64_t, 2> hash() const { return hash_.value(); }
 
  private:
+  // A pipe or a terminal may never say anything more: waits so that a SignalGuard's signal counts.
+  void wait_for_input() const {
+    if (regular_) return;
+    constexpr int kMilliseconds = 100;
+    pollfd waiting{descriptor_, POLLIN, 0};
+    do {
+      throw_if_interrupted();
+    } while (::poll(&waiting, 1, kMilliseconds) <= 0);
+  }
+
   [[noreturn]] void fail(const char* what) const {
     throw input_error(what + name_ + ": " + std::strerror(errno) + ".");
   }

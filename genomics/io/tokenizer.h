@@ -26,6 +26,9 @@ inline constexpr uint8_t kG = 9;
 inline constexpr uint8_t kT = 10;
 inline constexpr uint8_t kN = 11;
 
+// "tokenizer" in the config.json of models that read these ids.
+inline constexpr const char* kTokenizerName = "dna-nucleotide";
+
 inline constexpr int kVocabulary = 12;        // ids with a meaning
 inline constexpr int kPaddedVocabulary = 16;  // rows of an embedding or a head
 

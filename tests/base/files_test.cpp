@@ -1,8 +1,10 @@
 #include "core/base/files.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -155,6 +157,26 @@ TEST(Sha256, PiecesDoNotMatter) {
       EXPECT_EQ(hash.hex_digest(), sha256_hex(part)) << length << " cut at " << cut;
     }
   }
+}
+
+TEST_F(FilesTest, WhatIsNoRegularFileIsWrittenIntoAndStays) {
+  write_file_atomically("/dev/null", "x");
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+
+  const fs::path pipe = directory_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  write_file_atomically(pipe, "through");
+  std::string text(16, ' ');
+  EXPECT_EQ(::read(reader, text.data(), text.size()), 7);
+  EXPECT_EQ(text.substr(0, 7), "through");
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(entries(), 1U);
+
+  EXPECT_NE(message_of([&] { write_file_atomically(directory_, "x"); }).find("directory"),
+            std::string::npos);
 }
 
 }  // namespace

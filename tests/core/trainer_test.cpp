@@ -677,10 +677,16 @@ TEST_F(TrainerRunTest, OtherSettingsAreNamed) {
   options.rows = 4;
   message = message_of(ErrorKind::kUsage, [&] { train(root_ / "run", setup_, config_, options); });
   EXPECT_NE(message.find("task.rows is 8 there and 4 now"), std::string::npos) << message;
-  // With force the run is replaced.
+  // With force the run is replaced, with what commands put beside it.
+  std::ofstream(root_ / "run" / "test.json") << "{}";
+  std::ofstream(root_ / "run" / "split.bed") << "a";
+  std::ofstream(root_ / "run" / "notes.txt") << "mine";
   const Trained run = train(root_ / "run", setup_, config_, options, true);
   EXPECT_EQ(records(root_ / "run", "train").back()["tokens"], 80);
   EXPECT_EQ(run.result.step, 20);
+  EXPECT_FALSE(fs::exists(root_ / "run" / "test.json"));
+  EXPECT_FALSE(fs::exists(root_ / "run" / "split.bed"));
+  EXPECT_TRUE(fs::exists(root_ / "run" / "notes.txt"));
 }
 
 TEST_F(TrainerRunTest, ForeignDirectoryIsRefused) {

@@ -180,6 +180,89 @@ TEST_F(FragmentsTest, CopiesNeverLieOnBothSides) {
   EXPECT_NEAR(counts[2], 10, 9);
 }
 
+TEST_F(FragmentsTest, GroupsAreNeverDivided) {
+  std::string table = "sequence,label,group\n";
+  for (int i = 0; i < 300; ++i)
+    table += random_letters(40, static_cast<uint64_t>(i)) + "," + std::to_string(i % 2) + ",g" +
+             std::to_string(i % 60) + "\n";
+  const std::string path = folder.write("t.csv", table);
+  options.length = 0;
+  const auto data = LabelledFragments::open(path, options);
+  std::map<std::string, std::string> group_of;
+  for (const LabelledSequence& s : read_labelled(path).sequences) group_of[s.sequence] = s.group;
+  std::map<std::string, int> split_of;
+  int counts[3] = {0, 0, 0};
+  const auto note = [&](std::span<const uint8_t> ids, int split) {
+    ++counts[split];
+    const std::string& group =
+        group_of.at(dna::decode(std::vector<uint8_t>(ids.begin(), ids.end())));
+    EXPECT_EQ(split_of.try_emplace(group, split).first->second, split) << group;
+  };
+  data->for_each_training_sequence([&](int32_t, std::span<const uint8_t> ids) { note(ids, 0); });
+  for (const LabelledFragment& f : data->fixed(Split::kValidation, 1000)) note(f.ids, 1);
+  for (const LabelledFragment& f : data->fixed(Split::kTest, 1000)) note(f.ids, 2);
+  EXPECT_EQ(counts[0] + counts[1] + counts[2], 300);
+  EXPECT_GT(counts[1], 0);
+  EXPECT_GT(counts[2], 0);
+}
+
+TEST_F(FragmentsTest, HashIsOfContentLabelAndSplitButNotOfPaths) {
+  const auto hash = [&](const std::string& name, const std::string& text) {
+    return LabelledFragments::open(folder.write(name, text), options)->hash();
+  };
+  const std::string header = "path\tlabel\tsplit\n";
+  const std::string rows = "a0.fa\ta\ttrain\nb0.fa\tb\ttrain\n";
+  const std::string first = hash("1.tsv", header + rows + "a1.fa\ta\ttest\n");
+  EXPECT_EQ(first.size(), 64U);
+  folder.write("copy.fa", ">chr\n" + letters["a1"] + "\n");
+  EXPECT_EQ(first, hash("2.tsv", header + rows + "copy.fa\ta\ttest\n"));
+  EXPECT_NE(first, hash("3.tsv", header + rows + "a1.fa\tb\ttest\n"));
+  EXPECT_NE(first, hash("4.tsv", header + rows + "a1.fa\ta\ttrain\n"));
+  EXPECT_NE(first, hash("5.tsv", header + rows + "b1.fa\ta\ttest\n"));
+  options.length = 0;
+  const std::string table = hash("1.csv", "sequence,label,split\nACGT,a,train\nAGGT,b,train\n");
+  EXPECT_NE(table, hash("2.csv", "sequence,label,split\nACGT,b,train\nAGGT,a,train\n"));
+  EXPECT_NE(table, hash("3.csv", "sequence,label,split\nACGT,a,train\nACGA,b,train\n"));
+  EXPECT_NE(hash("4.csv", "sequence,label,split\nAC,a,train\nAG,b,train\nAT,a,test\n"),
+            hash("5.csv", "sequence,label,split\nAC,a,train\nAG,b,train\nAT,a,validation\n"));
+}
+
+TEST_F(FragmentsTest, RunConfigurationNamesWhatDecidesTheResult) {
+  const auto config = [&](FinetuneOptions task) {
+    return FinetuneTask(tiny_classifier(), LabelledFragments::open(manifest, options), task)
+        .config();
+  };
+  const nlohmann::json first = config({});
+  EXPECT_EQ(first, config({}));
+  FinetuneOptions started;
+  started.start_model = "abc";
+  EXPECT_NE(first, config(started));
+  const FragmentOptions kept = options;
+  options.error_rate = 0.01;
+  EXPECT_NE(first, config({}));
+  options = kept;
+  options.length = 60;
+  EXPECT_NE(first, config({}));
+  options = kept;
+  options.reverse_complement = false;
+  EXPECT_NE(first, config({}));
+}
+
+TEST_F(FragmentsTest, BaselinesSeeWholeSequencesHoweverShort) {
+  folder.write("short.fa", ">one\nACGTACGTAC\n>two\nGGGTTT\n");
+  options.labels = {"a", "b"};
+  std::map<size_t, int32_t> seen;  // length -> label
+  for_each_labelled_sequence(
+      folder.write("s.tsv", "path\tlabel\tsplit\na0.fa\ta\ttrain\nshort.fa\tb\t\na1.fa\ta\ttest\n"),
+      options, [&](int32_t label, std::span<const uint8_t> ids) { seen[ids.size()] = label; });
+  EXPECT_EQ(seen, (std::map<size_t, int32_t>{{3000, 0}, {10, 1}, {6, 1}}));
+  seen.clear();
+  for_each_labelled_sequence(
+      folder.write("s.csv", "sequence,label,split\nACG,a,train\nACGT,b,\nACGTA,a,validation\n"),
+      options, [&](int32_t label, std::span<const uint8_t> ids) { seen[ids.size()] = label; });
+  EXPECT_EQ(seen, (std::map<size_t, int32_t>{{3, 0}, {4, 1}}));
+}
+
 TEST_F(FragmentsTest, GenomesWithoutALengthAreRefused) {
   options.length = 0;
   EXPECT_THROW(LabelledFragments::open(manifest, options), Error);

@@ -147,5 +147,34 @@ TEST_F(LanguageModelTest, WarmupWindowsKeepTheTokensOfAStep) {
   EXPECT_EQ(task.batch(30, 0).at("ids").sizes(), (std::vector<int64_t>{2, 128}));
 }
 
+TEST_F(LanguageModelTest, RunConfigurationNamesWhatDecidesTheResult) {
+  Splits splits{{{0, 0, 400, "", '.'}}, {{0, 450, 600, "", '.'}}, {{0, 800, 900, "", '.'}}};
+  PretrainOptions options;
+  options.window = 100;
+  const auto config = [&] { return PretrainTask(tiny_model(), genome, splits, options).config(); };
+  const nlohmann::json first = config();
+  EXPECT_EQ(first, config());
+  // Intervals of the same length elsewhere.
+  for (Intervals* split : {&splits.train, &splits.validation, &splits.test}) {
+    const Intervals kept = *split;
+    (*split)[0].start += 5;
+    (*split)[0].end += 5;
+    EXPECT_NE(first, config());
+    *split = kept;
+  }
+  const PretrainOptions kept = options;
+  options.start_model = "abc";
+  EXPECT_NE(first, config());
+  options = kept;
+  options.evaluation_bases = 100;
+  EXPECT_NE(first, config());
+  options = kept;
+  options.evaluation_window = 50;
+  EXPECT_NE(first, config());
+  options = kept;
+  options.reverse_complement = false;
+  EXPECT_NE(first, config());
+}
+
 }  // namespace
 }  // namespace strandwave

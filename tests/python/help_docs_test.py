@@ -40,6 +40,8 @@ Options:
                               Decay
   --orders INT:INT in [0 - 12]=2 5 ...
                               Orders to compare with
+  --width INT=256 Excludes: --model --model-config
+                              Width of the model
 
 Subcommands:
   one                         First
@@ -58,6 +60,7 @@ class HelpAndDocs(unittest.TestCase):
         self.assertEqual("| `--log-every` | `10` | Steps between records |", options[5])
         self.assertEqual("| `--beta2` | `0.95` | Decay |", options[6])
         self.assertEqual("| `--orders` | `2 5` | Orders to compare with |", options[7])
+        self.assertEqual("| `--width` | `256` | Width of the model |", options[8])
         self.assertEqual([["one", "First"]], sections["subcommands"])
         self.assertIn("--threads", REFERENCE.option_names(sections))
 
