@@ -92,7 +92,8 @@ void expect_close(const char* what, const torch::Tensor& ours, const torch::Tens
   if (ours.scalar_type() == torch::kDouble) {
     EXPECT_TRUE(testing::relatively_close(ours, exact, 1e-12));
   } else if (ours.scalar_type() == torch::kFloat) {
-    EXPECT_TRUE(testing::follows_error_rule(ours, baseline.to(torch::kFloat), exact));
+    EXPECT_TRUE(
+        testing::follows_error_rule(ours, baseline.to(torch::kFloat), exact, /*cuda_roundings=*/8));
   } else {
     EXPECT_TRUE(testing::relatively_close(ours, exact, 4 * testing::rounding(ours.scalar_type())));
   }

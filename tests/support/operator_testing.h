@@ -98,12 +98,17 @@ inline double max_magnitude(const at::Tensor& a) {
 // The error rule: the baseline is the same computation in ATen with fp32 inside and rounded I/O;
 // our error must not exceed twice the baseline's plus one rounding of the reference. It is applied
 // to the root mean square; the largest error, a matter of luck where values are few, may have three
-// roundings of max |reference|. Float32 results of CUDA kernels may have eight in both: their
-// exponentials, logarithms and reciprocals are instructions of 2 ulp, and they sum over positions
-// in the order of the sequence, where ATen sums pairwise. Where tensors are small, add several
-// draws.
+// roundings of max |reference|.
+// Where tensors are small, add several draws.
+//
+// cuda_roundings: what float32 results on CUDA may have in both, for operators that measurably need
+// more: the scan (ex2.approx and rcp.approx are off by up to 2 ulp, and it sums over positions in
+// the order of the sequence, where ATen sums pairwise) and cross entropy (products over pieces of
+// tokens).
 class ErrorRule {
  public:
+  explicit ErrorRule(double cuda_roundings = 0) : cuda_roundings_(cuda_roundings) {}
+
   void add(const at::Tensor& ours, const at::Tensor& baseline, const at::Tensor& reference) {
     if (ours.sizes() != reference.sizes() || ours.scalar_type() != baseline.scalar_type()) {
       std::ostringstream text;
@@ -113,7 +118,7 @@ class ErrorRule {
       return;
     }
     type_ = ours.scalar_type();
-    cuda_float_ = ours.is_cuda() && type_ == at::kFloat;
+    more_ = ours.is_cuda() && type_ == at::kFloat ? cuda_roundings_ : 0;
     if (ours.numel() == 0) return;
     const at::Tensor expected = to_reference(reference);
     ours_.add(to_reference(ours) - expected);
@@ -125,13 +130,13 @@ class ErrorRule {
     if (!mismatch_.empty()) return ::testing::AssertionFailure() << mismatch_;
     // Written so that NaN fails.
     const double rms_bound =
-        2 * baseline_.rms() + (cuda_float_ ? 8 : 1) * rounding(type_) * reference_.rms();
+        2 * baseline_.rms() + std::max(1.0, more_) * rounding(type_) * reference_.rms();
     if (!(ours_.rms() <= rms_bound))
       return ::testing::AssertionFailure()
              << "root mean square error " << ours_.rms() << " exceeds " << rms_bound
              << " (baseline " << baseline_.rms() << ", reference " << reference_.rms() << ")";
     const double largest_bound =
-        2 * baseline_.largest + (cuda_float_ ? 8 : 3) * rounding(type_) * reference_.largest;
+        2 * baseline_.largest + std::max(3.0, more_) * rounding(type_) * reference_.largest;
     if (!(ours_.largest <= largest_bound))
       return ::testing::AssertionFailure()
              << "largest error " << ours_.largest << " exceeds " << largest_bound << " (baseline "
@@ -154,14 +159,16 @@ class ErrorRule {
 
   std::string mismatch_;
   at::ScalarType type_ = at::kFloat;
-  bool cuda_float_ = false;
+  double cuda_roundings_;
+  double more_ = 0;
   Size ours_, baseline_, reference_;
 };
 
 inline ::testing::AssertionResult follows_error_rule(const at::Tensor& ours,
                                                      const at::Tensor& baseline,
-                                                     const at::Tensor& reference) {
-  ErrorRule rule;
+                                                     const at::Tensor& reference,
+                                                     double cuda_roundings = 0) {
+  ErrorRule rule(cuda_roundings);
   rule.add(ours, baseline, reference);
   return rule.holds();
 }
