@@ -155,7 +155,7 @@ class DocsCommands(unittest.TestCase):
         wrapper.write_text(WRAPPER.format(python=sys.executable, program=PROGRAM))
         wrapper.chmod(0o755)
         environment = dict(os.environ, PATH=f"{tools}:{os.environ['PATH']}", STRANDWAVE_CACHE=str(folder / "cache"),
-                           STRANDWAVE_DOCS_OVERRIDES=json.dumps([shlex.split(o) for o in OVERRIDE.findall(text)]))
+                           STRANDWAVE_PIPELINES=str(ROOT / "pipelines"), STRANDWAVE_DOCS_OVERRIDES=json.dumps([shlex.split(o) for o in OVERRIDE.findall(text)]))
         for line, block in blocks:
             result = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=work, env=environment,
                                     capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
