@@ -91,7 +91,13 @@ requires(sizeof(hn::TFromD<D>) == 4) HWY_INLINE hn::Vec<D> accurate_exp(D d, hn:
   const auto p = exp2_reduced(d, r, kLog2E);
   // Two factors: n reaches 128, beyond the exponent of a single one.
   const hn::RebindToSigned<D> di;
+  // NaN: r carries it, so any integer will do; the emulated target converts by a C++ cast, for which
+  // NaN is undefined.
+#if HWY_TARGET == HWY_EMU128
+  const auto ni = hn::ConvertTo(di, hn::IfThenElseZero(hn::Eq(n, n), n));
+#else
   const auto ni = hn::ConvertTo(di, n);
+#endif
   const auto half = hn::ShiftRight<1>(ni);
   const auto bias = hn::Set(di, 127);
   const auto scale1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
