@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -33,8 +34,12 @@ nlohmann::json evaluate(const Options& options, const c10::Device device) {
   }
   require_language_model(model->config(), options.model);
   const Genome genome = open_genome(options.genome, options.common.quiet);
-  return evaluate_language_model(*model, genome, make_splits(genome, options.genome.split),
-                                 options.evaluation, options.common.quiet, options.output.tables());
+  SplitOptions split = options.genome.split;
+  // Only the Markov models learn here.
+  split.need_training = std::any_of(options.evaluation.orders.begin(),
+                                    options.evaluation.orders.end(), [](int o) { return o >= 0; });
+  return evaluate_language_model(*model, genome, make_splits(genome, split), options.evaluation,
+                                 options.common.quiet, options.output.tables());
 }
 
 void run(const Options& options) {

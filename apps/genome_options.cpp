@@ -107,20 +107,26 @@ nlohmann::json evaluate_language_model(SequenceModel& model, const Genome& genom
     markov.count(genome, splits.train);
     for (const MarkovComparison& c :
          compare_with_markov(scored, genome, splits.test, markov, orders)) {
+      // An interval from a few blocks of 100 kb would only look like one.
+      constexpr int64_t kFewestBlocks = 10;
+      const std::string interval = c.difference.blocks < kFewestBlocks
+                                       ? " (too few blocks)"
+                                       : " (" + format_number("%+.4f", c.difference.low) + ", " +
+                                             format_number("%+.4f", c.difference.high) + ")";
       rows.push_back({"Markov order " + std::to_string(c.order),
                       format_number("%.4f", c.bits_per_base),
-                      format_number("%+.4f", c.difference.value) + " (" +
-                          format_number("%+.4f", c.difference.low) + ", " +
-                          format_number("%+.4f", c.difference.high) + ")"});
+                      format_number("%+.4f", c.difference.value) + interval});
       result["markov"].push_back(
           {{"order", c.order},
            {"bits_per_base", c.bits_per_base},
-           {"difference", {c.difference.value, c.difference.low, c.difference.high}}});
+           {"difference", {c.difference.value, c.difference.low, c.difference.high}},
+           {"blocks", c.difference.blocks}});
     }
     progress.finish();
   }
   out << "test: " << scored.positions() << " bases in windows of " << options.window
-      << "; Markov models: interpolated, both strands of the training bases\n";
+      << (orders.empty() ? "\n"
+                         : "; Markov models: interpolated, both strands of the training bases\n");
   print_table(out, rows);
 
   std::vector<std::vector<std::string>> context = {

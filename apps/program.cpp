@@ -49,6 +49,32 @@ void add_commands(CLI::App& program) {
   add_doctor(program);
 }
 
+const CLI::App* find_command(const CLI::App& app, const std::string& name) {
+  for (const CLI::App* command : app.get_subcommands({}))
+    if (command->get_name() == name) return command;
+  return nullptr;
+}
+
+// The first word that should be a command and is none: "dna score", or empty. CLI11 itself only
+// says that a subcommand is required.
+std::string unknown_command(const CLI::App& program, const std::vector<std::string>& arguments) {
+  const CLI::App* app = &program;
+  std::string words;
+  for (const std::string& word : arguments) {
+    if (app->get_subcommands({}).empty() || word.rfind('-', 0) == 0) return "";
+    words += (words.empty() ? "" : " ") + word;
+    const CLI::App* next = find_command(*app, word);
+    if (next == nullptr) {
+      std::string known;
+      for (const CLI::App* command : app->get_subcommands({}))
+        known += (known.empty() ? "" : ", ") + command->get_name();
+      return "there is no command '" + words + "': choose one of " + known;
+    }
+    app = next;
+  }
+  return "";
+}
+
 int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
   set_command_line(arguments);
   if (arguments.empty()) {
@@ -66,6 +92,8 @@ int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
   } catch (const CLI::CallForVersion& e) {
     return program.exit(e);
   } catch (const CLI::ParseError& e) {
+    const std::string unknown = unknown_command(program, arguments);
+    if (!unknown.empty()) return fail(unknown, 2);
     return fail(std::string(e.what()) + "\nRun with --help for the options.", 2);
   }
   return 0;

@@ -1,5 +1,7 @@
 #include "apps/training_options.h"
 
+#include <algorithm>
+
 #include "apps/dna_model.h"
 #include "apps/version.h"
 #include "core/base/error.h"
@@ -53,8 +55,9 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
-      .add_option("--save-every", t.save_every,
-                  "Steps between checkpoints; 0: only at the end and on a signal")
+      .add_option(
+          "--save-every", t.save_every,
+          "Steps between checkpoints; 0: a tenth of the run. Also at the end and on a signal")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command.add_option("--keep", t.keep, "Newest checkpoints kept, beside the best")
@@ -111,6 +114,9 @@ TrainingResult train(const std::shared_ptr<SequenceModel>& model, Task& task,
                      const std::function<void()>& prepared) {
   if (options.precision == "auto") options.precision = device.is_cuda() ? "bf16" : "fp32";
   options.trainer.precision = options.precision;
+  // A run that is killed without warning loses at most a tenth of its work.
+  if (options.trainer.save_every == 0)
+    options.trainer.save_every = std::max<int64_t>(1, options.trainer.steps / 10);
   const TrainerConfig& t = options.trainer;
   if (t.warmup_steps > t.steps)
     throw usage_error("--warmup " + std::to_string(t.warmup_steps) + " is more than --steps " +

@@ -84,6 +84,7 @@ BootstrapInterval block_bootstrap(std::span<const double> numerator,
                                   uint64_t seed) {
   const size_t blocks = numerator.size();
   BootstrapInterval result;
+  result.blocks = static_cast<int64_t>(blocks);
   if (blocks == 0) return result;
   const auto sum = [](std::span<const double> values) {
     return std::accumulate(values.begin(), values.end(), 0.0);

@@ -27,6 +27,7 @@ struct BootstrapInterval {
   double value = 0;  // the statistic on all data
   double low = 0;    // 2.5 % and 97.5 % quantiles over resamples
   double high = 0;
+  int64_t blocks = 0;  // below about ten the interval says little
 };
 
 // Paired block bootstrap of sum(numerator) / sum(denominator): whole blocks (for instance 100 kb of

@@ -63,7 +63,7 @@ Splits make_splits(const Genome& genome, const SplitOptions& options) {
     refuse_overlap(genome, splits.train, "train", splits.validation, "validation");
     refuse_overlap(genome, splits.train, "train", splits.test, "test");
   }
-  if (splits.train.empty())
+  if (splits.train.empty() && options.need_training)
     throw input_error("nothing is left to train on: the held-out intervals with their gap of " +
                       std::to_string(options.gap) +
                       " bases cover the genome; hold out less or lower --gap");

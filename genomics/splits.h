@@ -20,6 +20,7 @@ struct SplitOptions {
   std::vector<std::string> test;
   std::vector<std::string> train;  // empty: all that is left
   int64_t gap = 131072;            // bases kept out of training on both sides of held-out intervals
+  bool need_training = true;       // an empty training split is an error
 };
 
 // Held-out intervals come from the BED file and the regions. Training intervals are the named ones,

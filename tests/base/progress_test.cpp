@@ -52,7 +52,7 @@ TEST(Progress, QuietPrintsNothing) {
 // A pseudo-terminal: the line is rewritten, a message goes above it, the end leaves it standing.
 TEST(Progress, TerminalRewritesOneLine) {
   const int master = posix_openpt(O_RDWR | O_NOCTTY);
-  ASSERT_GE(master, 0);
+  if (master < 0) GTEST_SKIP() << "this system has no pseudo-terminals (/dev/ptmx)";
   ASSERT_EQ(grantpt(master), 0);
   ASSERT_EQ(unlockpt(master), 0);
   std::FILE* terminal = std::fopen(ptsname(master), "w");
