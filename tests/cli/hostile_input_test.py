@@ -241,6 +241,29 @@ class BadInput(unittest.TestCase):
                     damage(copy / name)
                     self.expect(1, ["dna", "classify", "--model", copy, "reads.fa"], pattern.format(re.escape(name)))
 
+    def test_damaged_imports(self):
+        fixture = command_line.ROOT / "tests/fixtures/hf_mamba_tiny"
+        tensors, config = (fixture / "model.safetensors").read_bytes(), (fixture / "config.json").read_bytes()
+        cases = [(b"", config, "model.safetensors is not a valid safetensors file: it has 0 bytes"),
+                 (tensors[:20000], config, "data_offsets .* lie outside .* the file may be truncated"),
+                 (b"\xff" * 7 + b"\x3f" + b"{}" * 50, config, "its header claims [0-9]+ bytes, the file has 108"),
+                 (tensors, b"", "config.json is not valid JSON.*line 1, column 1"),
+                 (tensors, config[:60], "config.json is not valid JSON")]
+        for number, (model, settings, pattern) in enumerate(cases):
+            with self.subTest(number=number):
+                folder = self.folder / f"hf{number}"
+                folder.mkdir()
+                (folder / "model.safetensors").write_bytes(model)
+                (folder / "config.json").write_bytes(settings)
+                self.expect(1, ["model", "import", folder, "-o", "imported"], pattern)
+                self.assertFalse((self.folder / "imported").exists())
+
+    def test_missing_and_empty_tables(self):
+        self.expect(1, self.pretrain("genome.fa", "--split", self.write("empty.bed", "")), "empty.bed is empty")
+        self.expect(1, self.pretrain("genome.fa", "--split", "no.bed"), "no.bed: No such file")
+        self.expect(1, self.finetune(self.write("empty.csv", "")), "empty.csv is empty")
+        self.expect(1, self.finetune("no.csv"), "no.csv: No such file")
+
     def test_model_configuration(self):
         good = {"d_model": 16, "stack": "M", "layers": {"M": {"kind": "mamba"}}, "vocab_size": 16, "valid_vocab_size": 12}
         cases = [({"d_modle": 16}, 'model.json.*"d_modle"; did you mean "d_model"'),
@@ -263,7 +286,7 @@ class BadInput(unittest.TestCase):
 
     def test_usage(self):
         self.expect(2, ["dna", "classify", "reads.fa"], "--model is required")
-        self.expect(2, ["dna", "clasify"], "subcommand is required")
+        self.expect(2, ["dna", "clasify"], "there is no command 'dna clasify': choose one of pretrain, finetune, classify")
         self.expect(2, self.pretrain("genome.fa", "--stepz", "3"), "not expected: --stepz")
         self.expect(2, self.pretrain("genome.fa", "--lr", "fast"), "--lr: Value fast")
 
