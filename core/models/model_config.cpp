@@ -40,15 +40,17 @@ std::map<char, LayerConfig> layers_from_json(const nlohmann::json& value,
 HeadConfig head_from_json(const nlohmann::json& value, const std::string& where) {
   HeadConfig head;
   JsonObject object(value, where);
-  const std::string kind =
-      object.choice("kind", "language_model", {"language_model", "classifier", "regression"});
+  const std::string kind = object.choice(
+      "kind", "language_model", {"language_model", "classifier", "multi_label", "regression"});
   if (kind == "classifier") head.kind = HeadConfig::Kind::kClassifier;
+  if (kind == "multi_label") head.kind = HeadConfig::Kind::kMultiLabel;
   if (kind == "regression") head.kind = HeadConfig::Kind::kRegression;
   if (head.kind != HeadConfig::Kind::kLanguageModel) {
     head.classes = object.strings("classes");
     head.pooling = object.choice("pooling", "mean", {"mean", "last"}) == "mean"
                        ? HeadConfig::Pooling::kMean
                        : HeadConfig::Pooling::kLast;
+    head.language_model = object.boolean("language_model", false);
   }
   object.finish();
   return head;
@@ -59,6 +61,7 @@ nlohmann::json head_to_json(const HeadConfig& head) {
   if (head.kind == HeadConfig::Kind::kLanguageModel) return json;
   json["classes"] = head.classes;
   json["pooling"] = to_string(head.pooling);
+  if (head.language_model) json["language_model"] = true;
   return json;
 }
 
@@ -71,8 +74,11 @@ InitializerConfig initializer_from_json(const nlohmann::json& value, const std::
   return initializer;
 }
 
-void check_head(const HeadConfig& head, const std::string& where) {
+void check_head(const HeadConfig& head, bool tied, const std::string& where) {
   if (head.kind == HeadConfig::Kind::kLanguageModel) return;
+  if (head.language_model && !tied)
+    throw usage_error(where + ": \"language_model\" beside a " + to_string(head.kind) +
+                      " head needs \"tie_embeddings\": true");
   if (head.classes.empty())
     throw usage_error(where + ": a " + to_string(head.kind) +
                       " head needs \"classes\", the list of its labels");
@@ -98,6 +104,8 @@ std::string to_string(HeadConfig::Kind kind) {
   switch (kind) {
     case HeadConfig::Kind::kClassifier:
       return "classifier";
+    case HeadConfig::Kind::kMultiLabel:
+      return "multi_label";
     case HeadConfig::Kind::kRegression:
       return "regression";
     case HeadConfig::Kind::kLanguageModel:
@@ -175,7 +183,7 @@ void ModelConfig::validate(const std::string& where) const {
   check_range(where, "valid_vocab_size", valid_vocab_size, 0, vocab_size);
   if (!(norm_eps > 0))
     throw usage_error(where + ": \"norm_eps\" must be positive, got " + std::to_string(norm_eps));
-  check_head(head, where + ": head");
+  check_head(head, tie_embeddings, where + ": head");
   if (layer_list().empty())
     throw usage_error(where + ": \"stack\" has no layers, got \"" + stack + "\"");
   for (const auto& [character, layer] : layers) check_layer(layer);

@@ -12,11 +12,16 @@
 namespace strandwave {
 
 struct HeadConfig {
-  enum class Kind { kLanguageModel, kClassifier, kRegression };
+  // kClassifier: one class per sequence (softmax); kMultiLabel: any number of them (a sigmoid per
+  // class); kRegression: numbers.
+  enum class Kind { kLanguageModel, kClassifier, kMultiLabel, kRegression };
   enum class Pooling { kMean, kLast };
   Kind kind = Kind::kLanguageModel;
   std::vector<std::string> classes;  // in the order of the logits; regression: names of outputs
-  Pooling pooling = Pooling::kMean;  // over a sequence's own positions; classifier and regression
+  Pooling pooling = Pooling::kMean;  // over a sequence's own positions; not of language models
+  // The weights also predict the next token, through the tied embedding: beside its classes the
+  // model then gives a sequence's likelihood. Needs tie_embeddings; not of language models.
+  bool language_model = false;
 };
 
 struct InitializerConfig {
@@ -32,8 +37,9 @@ struct InitializerConfig {
 //   "vocab_size": 16,                       rows of the embedding
 //   "valid_vocab_size": 12,                 rows that are tokens; 0 or absent: all
 //   "norm_eps": 1e-5, "tie_embeddings": true, "residual_in_fp32": true,
-//   "head": {"kind": "language_model"},     or "classifier", "regression" with "classes": [...]
-//                                           and "pooling": "mean" or "last"
+//   "head": {"kind": "language_model"},     or "classifier", "multi_label", "regression" with
+//                                           "classes": [...], "pooling": "mean" or "last" and
+//                                           "language_model": true or false (absent)
 //   "initializer": {"embedding_std": 0.02, "rescale_residual": true},
 //   "tokenizer": "dna-nucleotide"           free text: what made the ids
 // }
@@ -44,7 +50,7 @@ struct ModelConfig {
   int64_t vocab_size = 16;
   int64_t valid_vocab_size = 0;
   double norm_eps = 1e-5;
-  bool tie_embeddings = true;  // language models only
+  bool tie_embeddings = true;  // language models, and heads with language_model
   bool residual_in_fp32 = true;
   HeadConfig head;
   InitializerConfig initializer;
@@ -58,6 +64,11 @@ struct ModelConfig {
 
   // One entry per layer, in order.
   std::vector<LayerConfig> layer_list() const;
+  // Whether the model predicts the next token: a language model, or a head beside which one is
+  // kept.
+  bool predicts_tokens() const {
+    return head.kind == HeadConfig::Kind::kLanguageModel || head.language_model;
+  }
   int64_t valid_vocabulary() const { return valid_vocab_size > 0 ? valid_vocab_size : vocab_size; }
   // Throws Error(kUsage) when the values do not make a model; SequenceModel and from_json call it.
   void validate(const std::string& where = "model configuration") const;

@@ -303,7 +303,7 @@ torch::Tensor SequenceModel::head_weight() const {
 }
 
 void SequenceModel::require_language_model(const char* what) const {
-  if (config_.head.kind != HeadConfig::Kind::kLanguageModel)
+  if (!config_.predicts_tokens())
     throw usage_error(std::string(what) + " needs a language model; this model has a " +
                       to_string(config_.head.kind) + " head");
 }
@@ -322,14 +322,26 @@ LossOutput SequenceModel::language_model_loss(const torch::Tensor& ids,
   TORCH_CHECK(targets.sizes() == ids.sizes(), "targets must have the shape of ids ", ids.sizes(),
               ", got ", targets.sizes());
   HiddenOutput out = hidden(ids, input);
-  const int64_t tokens = ids.numel();
+  LossOutput loss = language_model_loss_of(out.hidden, targets, token_weight);
+  loss.final_state = std::move(out.final_state);
+  return loss;
+}
+
+LossOutput SequenceModel::language_model_loss_of(const torch::Tensor& hidden,
+                                                 const torch::Tensor& targets,
+                                                 const std::optional<torch::Tensor>& token_weight) {
+  require_language_model("language_model_loss_of()");
+  TORCH_CHECK(hidden.dim() == 3 && targets.dim() == 2 && hidden.size(0) == targets.size(0) &&
+                  hidden.size(1) == targets.size(1),
+              "targets must be (batch, length) of the hidden states ", hidden.sizes(), ", got ",
+              targets.sizes());
+  const int64_t tokens = targets.numel();
   std::optional<Tensor> weight;
   if (token_weight) weight = token_weight->reshape({tokens});
   const LinearCrossEntropyOutput entropy =
-      linear_cross_entropy(out.hidden.reshape({tokens, config_.d_model}), head_weight(),
+      linear_cross_entropy(hidden.reshape({tokens, config_.d_model}), head_weight(),
                            targets.reshape({tokens}), weight, config_.valid_vocabulary());
-  return {entropy.loss.view(ids.sizes()), entropy.logsumexp.view(ids.sizes()),
-          std::move(out.final_state)};
+  return {entropy.loss.view(targets.sizes()), entropy.logsumexp.view(targets.sizes()), {}};
 }
 
 torch::Tensor SequenceModel::pool(const torch::Tensor& hidden, const ModelInput& input,
@@ -343,12 +355,18 @@ torch::Tensor SequenceModel::pool(const torch::Tensor& hidden, const ModelInput&
 }
 
 torch::Tensor SequenceModel::classify(const torch::Tensor& ids, const ModelInput& input) {
-  return score(pool(hidden(ids, input).hidden, input, config_.head.pooling));
+  return classify_hidden(hidden(ids, input).hidden, input);
+}
+
+torch::Tensor SequenceModel::classify_hidden(const torch::Tensor& hidden,
+                                             const ModelInput& input) const {
+  return score(pool(hidden, input, config_.head.pooling));
 }
 
 torch::Tensor SequenceModel::score(const torch::Tensor& pooled) const {
   if (!score_weight_.defined())
-    throw usage_error("classify() needs a classifier or regression head; this is a language model");
+    throw usage_error(
+        "classify() needs a classifier, multi-label or regression head; this is a language model");
   return torch::linear(pooled, score_weight_, score_bias_);
 }
 

@@ -55,7 +55,7 @@ enum class Recomputation {
 //
 // parameters  backbone.embedding.weight, backbone.layers.{i}.norm.weight,
 //             backbone.layers.{i}.mixer.*, backbone.norm_f.weight; lm_head.weight (untied language
-//             models); score.weight, score.bias (classifier, regression).
+//             models); score.weight, score.bias (all other heads).
 // dtypes      the compute type is that of the embedding; all tensors for which lowered() is true
 //             must have it. All others are float32 (float64 in a float64 model). A new model is
 //             float32 on the CPU; to(device) moves it.
@@ -75,8 +75,8 @@ class SequenceModel : public torch::nn::Module {
   // ids: (batch, length), int64 or uint8.
   HiddenOutput hidden(const torch::Tensor& ids, const ModelInput& input = {});
 
-  // hidden (..., d_model) -> (..., valid_vocabulary) float32. Language models only, as the next
-  // two.
+  // hidden (..., d_model) -> (..., valid_vocabulary) float32. As the next two only of models that
+  // predict tokens (ModelConfig::predicts_tokens).
   torch::Tensor logits(const torch::Tensor& hidden);
 
   // targets (batch, length) int64, negative: ignored; token_weight (batch, length) float32 or none.
@@ -84,15 +84,21 @@ class SequenceModel : public torch::nn::Module {
   LossOutput language_model_loss(const torch::Tensor& ids, const torch::Tensor& targets,
                                  const std::optional<torch::Tensor>& token_weight = {},
                                  const ModelInput& input = {});
+  // The same from the hidden states (batch, length, d_model) that hidden() gave: one forward pass
+  // then serves the likelihood and the classes. final_state stays empty.
+  LossOutput language_model_loss_of(const torch::Tensor& hidden, const torch::Tensor& targets,
+                                    const std::optional<torch::Tensor>& token_weight = {});
 
-  // (S, classes) float32: logits of a classifier, outputs of a regression. Pools over each
-  // sequence's own positions; an empty sequence pools to zero.
+  // (S, classes) float32: logits of a classifier or multi-label head, outputs of a regression.
+  // Pools over each sequence's own positions; an empty sequence pools to zero.
   torch::Tensor classify(const torch::Tensor& ids, const ModelInput& input = {});
+  // The same from hidden states; `input` is what hidden() got.
+  torch::Tensor classify_hidden(const torch::Tensor& hidden, const ModelInput& input = {}) const;
   // The pooled hidden state, (S, d_model) float32; works for every head (embeddings of sequences).
   torch::Tensor pool(const torch::Tensor& hidden, const ModelInput& input,
                      HeadConfig::Pooling pooling) const;
-  // The classifier or regression head on pooled states (S, d_model): what classify() ends with, for
-  // callers that pool a long sequence piece by piece.
+  // The classifier, multi-label or regression head on pooled states (S, d_model): what classify()
+  // ends with, for callers that pool a long sequence piece by piece.
   torch::Tensor score(const torch::Tensor& pooled) const;
 
   // Generation. A zero state on the model's device; step: ids (S) -> (S, valid_vocabulary) float32,

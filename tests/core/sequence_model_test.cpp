@@ -234,6 +234,26 @@ TEST_P(SequenceModelTest, ClassifierGradientsReachEveryParameter) {
   }
 }
 
+TEST_P(SequenceModelTest, AClassifierMayKeepItsLanguageModel) {
+  ModelConfig config = small_config();
+  config.head = classifier();
+  config.head.language_model = true;
+  const auto both = model(config);
+  const auto language_model = model();  // same seed, same backbone
+  const Tensor ids = torch::randint(11, {2, 9}, torch::kLong).to(both->device());
+  const Tensor targets = torch::randint(11, {2, 9}, torch::kLong).to(both->device());
+  const Tensor hidden = both->hidden(ids).hidden;
+  EXPECT_EQ(difference(both->classify_hidden(hidden), both->classify(ids)), 0);
+  EXPECT_EQ(difference(both->language_model_loss_of(hidden, targets).loss,
+                       language_model->language_model_loss(ids, targets).loss),
+            0);
+  EXPECT_EQ(difference(both->logits(hidden), language_model->logits(hidden)), 0);
+
+  config.tie_embeddings = false;
+  EXPECT_NE(message_of([&] { config.validate(); }).find("\"tie_embeddings\": true"),
+            std::string::npos);
+}
+
 TEST_P(SequenceModelTest, ParametersCanBecomeViewsAndBfloat16) {
   const auto lm = model();
   const Tensor tokens = ids(2, 20);
@@ -297,8 +317,9 @@ TEST_P(SequenceModelTest, ErrorsNameTheFact) {
             std::string::npos);
   EXPECT_NE(message_of([&] { lm->hidden(ids(1, 3)[0]); }).find("(batch, length)"),
             std::string::npos);
-  const ModelInput lengths =
-      with([&](ModelInput& i) { i.lengths = torch::tensor({1, 2}, torch::kLong); });
+  const ModelInput lengths = with([&](ModelInput& i) {
+    i.lengths = torch::tensor({1, 2}, torch::kLong);
+  });
   EXPECT_NE(message_of([&] { lm->hidden(ids(1, 3), lengths); }).find("lengths must be"),
             std::string::npos);
   const ModelState wrong;
