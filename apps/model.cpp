@@ -98,7 +98,7 @@ void add_model(CLI::App& program) {
     check_output(options->output, options->path, options->force);
     const LoadedModel loaded = load_model_with_state(options->path);
     save_model(options->output, *loaded.model, loaded.state,
-               options->precision == "bf16" ? torch::kBFloat16 : torch::kFloat);
+               options->precision == "bf16" ? torch::kBFloat16 : torch::kFloat, loaded.companions);
     std::cout << options->output << ": " << loaded.model->parameter_count()
               << " parameters, matrices in " << options->precision << '\n';
   });

@@ -23,6 +23,24 @@ constexpr const char* kCheckpoints = "checkpoints";
 constexpr const char* kBest = "best";
 constexpr const char* kStepPrefix = "step-";
 constexpr int64_t kFormatVersion = 1;
+constexpr uint64_t kMaxCompanion = uint64_t{64} << 20;
+
+bool is_own_file(const std::string& name) {
+  return name == kConfig || name == kModel || name == kTraining || name == kState;
+}
+
+// Names come from files: they must not lead elsewhere.
+bool is_companion_name(const std::string& name) {
+  const std::string letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+  return !name.empty() && name.size() <= 100 && name[0] != '.' && name[0] != '-' &&
+         name.find_first_not_of(letters) == std::string::npos && !is_own_file(name) &&
+         !is_temporary_name(name);
+}
+
+void require_companion_name(const std::string& name) {
+  if (!is_companion_name(name))
+    throw usage_error("\"" + name + "\" cannot be the name of a file that goes with a model");
+}
 
 NamedTensors in_float32(const NamedTensors& tensors) {
   NamedTensors result;
@@ -51,8 +69,7 @@ Manifest read_manifest(const fs::path& directory) {
     const nlohmann::json& files = object.value("files");
     if (!files.is_object()) throw input_error(path.string() + ": \"files\" must be an object");
     for (const auto& [name, hash] : files.items()) {
-      // Names come from a file: they must not lead elsewhere.
-      if (name != kConfig && name != kModel && name != kTraining)
+      if (name != kConfig && name != kModel && name != kTraining && !is_companion_name(name))
         throw input_error(path.string() + ": unexpected file \"" + name + "\" in \"files\"");
       if (!hash.is_string())
         throw input_error(path.string() + ": the hash of " + name + " must be a text");
@@ -69,18 +86,34 @@ Manifest read_manifest(const fs::path& directory) {
   }
 }
 
+void write_manifest(const fs::path& directory, const Manifest& manifest) {
+  const nlohmann::json state = {
+      {"format_version", kFormatVersion}, {"files", manifest.hashes}, {"state", manifest.state}};
+  write_file_atomically(directory / kState, state.dump(2) + "\n");
+}
+
+void verify_hash(const fs::path& directory, const std::string& name, const std::string& expected) {
+  const fs::path path = directory / name;
+  if (!fs::exists(path))
+    throw input_error("checkpoint " + directory.string() + " is incomplete: " + name +
+                      " is missing");
+  const std::string actual = sha256_of_file(path);
+  if (actual != expected)
+    throw input_error("checkpoint " + directory.string() + " is damaged: " + name +
+                      " is truncated or changed (sha256 " + actual + ", " + kState + " says " +
+                      expected + ")");
+}
+
 void verify_hashes(const fs::path& directory, const Manifest& manifest) {
-  for (const auto& [name, expected] : manifest.hashes) {
-    const fs::path path = directory / name;
-    if (!fs::exists(path))
-      throw input_error("checkpoint " + directory.string() + " is incomplete: " + name +
-                        " is missing");
-    const std::string actual = sha256_of_file(path);
-    if (actual != expected)
-      throw input_error("checkpoint " + directory.string() + " is damaged: " + name +
-                        " is truncated or changed (sha256 " + actual + ", " + kState + " says " +
-                        expected + ")");
-  }
+  for (const auto& [name, expected] : manifest.hashes) verify_hash(directory, name, expected);
+}
+
+std::map<std::string, std::string> read_companions(const fs::path& directory,
+                                                   const Manifest& manifest) {
+  std::map<std::string, std::string> companions;
+  for (const auto& [name, hash] : manifest.hashes)
+    if (!is_own_file(name)) companions[name] = read_file(directory / name, kMaxCompanion);
+  return companions;
 }
 
 std::optional<int64_t> step_of(const fs::path& directory) {
@@ -101,7 +134,7 @@ std::string join(const std::vector<std::string>& lines) {
 }
 
 // Where the model's files lie: `path` itself, its best/, or its newest valid checkpoint.
-fs::path model_directory(const fs::path& path) {
+fs::path resolve_model(const fs::path& path) {
   require_directory(path);
   if (fs::exists(path / kState) && fs::exists(path / kModel)) return path;
   if (fs::exists(path / kBest / kState)) return path / kBest;
@@ -125,15 +158,41 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   AtomicDirectory made(directory);
   write_file_atomically(made.path() / kConfig, checkpoint.config.to_json().dump(2) + "\n");
   write_tensors(made.path() / kModel, checkpoint.model, {{"format", "pt"}});
-  std::vector<const char*> files = {kConfig, kModel};
+  std::vector<std::string> files = {kConfig, kModel};
   if (!checkpoint.training.empty()) {
     write_tensors(made.path() / kTraining, checkpoint.training, {{"format", "pt"}});
-    files.push_back(kTraining);
+    files.emplace_back(kTraining);
   }
-  nlohmann::json state = {{"format_version", kFormatVersion}, {"state", checkpoint.state}};
-  for (const char* file : files) state["files"][file] = sha256_of_file(made.path() / file);
-  write_file_atomically(made.path() / kState, state.dump(2) + "\n");
+  for (const auto& [name, bytes] : checkpoint.companions) {
+    require_companion_name(name);
+    write_file_atomically(made.path() / name, bytes);
+    files.push_back(name);
+  }
+  Manifest manifest{{}, checkpoint.state};
+  for (const std::string& file : files) manifest.hashes[file] = sha256_of_file(made.path() / file);
+  write_manifest(made.path(), manifest);
   made.commit(/*replace=*/true);
+}
+
+void add_companion(const fs::path& model_directory, const std::string& name,
+                   const std::string& bytes) {
+  require_companion_name(name);
+  Manifest manifest = read_manifest(model_directory);
+  // While the file changes, state.json does not name it.
+  if (manifest.hashes.erase(name) != 0) write_manifest(model_directory, manifest);
+  write_file_atomically(model_directory / name, bytes);
+  manifest.hashes[name] = sha256_hex(bytes);
+  write_manifest(model_directory, manifest);
+}
+
+std::optional<std::string> read_companion(const fs::path& run_or_model, const std::string& name) {
+  require_companion_name(name);
+  const fs::path directory = resolve_model(run_or_model);
+  const Manifest manifest = read_manifest(directory);
+  const auto entry = manifest.hashes.find(name);
+  if (entry == manifest.hashes.end()) return std::nullopt;
+  verify_hash(directory, name, entry->second);
+  return read_file(directory / name, kMaxCompanion);
 }
 
 void verify_checkpoint(const fs::path& directory) {
@@ -150,6 +209,7 @@ Checkpoint load_checkpoint(const fs::path& directory) {
   if (manifest.hashes.count(kTraining) != 0)
     checkpoint.training = read_tensors(directory / kTraining);
   checkpoint.state = manifest.state;
+  checkpoint.companions = read_companions(directory, manifest);
   return checkpoint;
 }
 
@@ -200,19 +260,20 @@ std::optional<ValidCheckpoint> latest_valid(const fs::path& run_directory) {
 }
 
 void save_model(const fs::path& directory, const SequenceModel& model, const nlohmann::json& state,
-                torch::ScalarType lowered) {
+                torch::ScalarType lowered, const std::map<std::string, std::string>& companions) {
   NamedTensors tensors = in_float32(model.named_tensors());
   for (auto& [name, tensor] : tensors)
     if (SequenceModel::lowered(name, tensor)) tensor = tensor.to(lowered);
-  save_checkpoint(directory, {model.config(), tensors, {}, state});
+  save_checkpoint(directory, {model.config(), tensors, {}, state, companions});
 }
 
 LoadedModel load_model_with_state(const fs::path& path) {
   LoadedModel loaded;
-  loaded.directory = model_directory(path);
+  loaded.directory = resolve_model(path);
   const Manifest manifest = read_manifest(loaded.directory);
   verify_hashes(loaded.directory, manifest);
   loaded.state = manifest.state;
+  loaded.companions = read_companions(loaded.directory, manifest);
   loaded.hash = manifest.hashes.at(kModel);
   const fs::path config = loaded.directory / kConfig;
   loaded.model = std::make_shared<SequenceModel>(

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -18,6 +19,8 @@ namespace strandwave {
 //   model.safetensors      its parameters, float32, names of state-spaces/mamba
 //   training.safetensors   what else training needs ("<name>.exp_avg", ...); not in models
 //   state.json             {"format_version": 1, "files": {name: sha256}, "state": the caller's}
+//   companions             small files that belong to the model (where its data came from, its
+//                          calibration): listed in state.json like the others, copied with it
 // It is written under a temporary name, synced and renamed: what has the final name is whole.
 //
 // A run directory holds
@@ -28,6 +31,7 @@ struct Checkpoint {
   NamedTensors model;
   NamedTensors training;  // empty: no training.safetensors
   nlohmann::json state = nlohmann::json::object();
+  std::map<std::string, std::string> companions;  // name -> bytes
 };
 
 // Replaces an existing checkpoint of that name. Throws Error(kRuntime) when writing fails (disk
@@ -61,13 +65,27 @@ std::optional<ValidCheckpoint> latest_valid(const std::filesystem::path& run_dir
 // bfloat16 halves the file; they are rounded once and read back as float32.
 void save_model(const std::filesystem::path& directory, const SequenceModel& model,
                 const nlohmann::json& state = nlohmann::json::object(),
-                torch::ScalarType lowered = torch::kFloat);
+                torch::ScalarType lowered = torch::kFloat,
+                const std::map<std::string, std::string>& companions = {});
+
+// Companions are read by name: a file name of letters, digits, '_', '-' and '.', not one of the
+// names above (Error(kUsage) otherwise). They hold at most 64 MiB.
+//
+// Adds one to a model directory or checkpoint, or replaces it. At any moment, a crash included, the
+// directory verifies: with the old bytes, without the companion, or with the new ones.
+void add_companion(const std::filesystem::path& model_directory, const std::string& name,
+                   const std::string& bytes);
+// Of a model directory, a checkpoint, or a run directory (resolved as load_model does). Nothing
+// when the model has no such companion; Error(kInput) when it is damaged.
+std::optional<std::string> read_companion(const std::filesystem::path& run_or_model,
+                                          const std::string& name);
 
 struct LoadedModel {
   std::shared_ptr<SequenceModel> model;  // float32 on the CPU
   nlohmann::json state;
   std::filesystem::path directory;  // where the files are
   std::string hash;                 // sha256 of model.safetensors
+  std::map<std::string, std::string> companions;
 };
 // From a model directory, a checkpoint, or a run directory (best/, else the newest valid
 // checkpoint). A Hugging Face directory is refused with the import command to use.

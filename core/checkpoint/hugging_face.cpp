@@ -48,6 +48,7 @@ ModelConfig config_from_hugging_face(const nlohmann::json& json, const std::stri
   ModelConfig config;
   config.d_model = object.integer("hidden_size", 0, 1, kMaxExtent);
   config.vocab_size = object.integer("vocab_size", 0, 1, kMaxVocabulary);
+  config.valid_vocab_size = object.integer("valid_vocab_size", 0, 0, config.vocab_size);
   config.norm_eps = object.number("layer_norm_epsilon", 1e-5, 1e-30, 1.0);
   config.residual_in_fp32 = object.boolean("residual_in_fp32", true);
   config.tie_embeddings = object.boolean("tie_word_embeddings", true);
@@ -216,7 +217,7 @@ MambaConfig common_layer(const ModelConfig& config) {
 
 nlohmann::json hugging_face_config(const ModelConfig& config) {
   const MambaConfig mamba = common_layer(config);
-  return {{"architectures", {"MambaForCausalLM"}},
+  nlohmann::json json = {{"architectures", {"MambaForCausalLM"}},
           {"model_type", "mamba"},
           {"hidden_act", "silu"},
           {"hidden_size", config.d_model},
@@ -236,6 +237,9 @@ nlohmann::json hugging_face_config(const ModelConfig& config) {
           {"residual_in_fp32", config.residual_in_fp32},
           {"tie_word_embeddings", config.tie_embeddings},
           {"dtype", "float32"}};
+  // A key of ours, which transformers keeps and ignores: rows from here on only pad the vocabulary.
+  if (config.valid_vocab_size > 0) json["valid_vocab_size"] = config.valid_vocab_size;
+  return json;
 }
 
 }  // namespace

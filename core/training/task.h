@@ -71,6 +71,10 @@ class Task {
   virtual nlohmann::json state() const { return nlohmann::json::object(); }
   virtual void restore(const nlohmann::json& /*state*/) {}
 
+  // Small files written beside the model of step `step` (steps finished) in every checkpoint and in
+  // best/ (core/checkpoint): name -> bytes. Called at every save: compute once what does not change.
+  virtual std::map<std::string, std::string> companions(int64_t /*step*/) const { return {}; }
+
   // The noun of the progress line: "1.3 M bases/s", "1.87 bits/base".
   virtual std::string token_name() const { return "token"; }
 

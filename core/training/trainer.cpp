@@ -405,6 +405,7 @@ void Trainer::Loop::save_best() {
                  {"evaluation", metrics_to_json(state_.evaluation)},
                  {"task", task_.config()},
                  {"version", options_.version}};
+  model.companions = task_.companions(state_.step);
   save_checkpoint(directory_.best(), model);
 }
 
@@ -432,6 +433,7 @@ void Trainer::Loop::save() {
                       {"task", task_.state()},
                       {"config", run_config(model_, config_, task_)},
                       {"version", options_.version}};
+  checkpoint.companions = task_.companions(state_.step);
   save_checkpoint(checkpoint_path(directory_.path(), state_.step), checkpoint);
   prune_checkpoints(directory_.path(), config_.keep);
   saved_step_ = state_.step;

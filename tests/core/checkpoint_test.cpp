@@ -258,5 +258,46 @@ TEST_F(CheckpointTest, EqualContentsGiveEqualBytes) {
     EXPECT_EQ(read_file(run_ / "a" / file), read_file(run_ / "b" / file)) << file;
 }
 
+TEST_F(CheckpointTest, CompanionsGoWithTheModel) {
+  const fs::path model = run_ / "m";
+  const std::string bytes("a\0b\n", 4);
+  save_model(model, SequenceModel(small_config(), 1), {{"origin", "test"}}, torch::kFloat,
+             {{"training_data.safetensors", bytes}});
+  EXPECT_EQ(read_companion(model, "training_data.safetensors"), bytes);
+  EXPECT_EQ(read_companion(model, "calibration.json"), std::nullopt);
+  EXPECT_EQ(load_model_with_state(model).companions.at("training_data.safetensors"), bytes);
+  EXPECT_EQ(load_checkpoint(model).companions.size(), 1U);
+
+  add_companion(model, "calibration.json", "{}");
+  add_companion(model, "calibration.json", "{\"t\": 1}");
+  EXPECT_EQ(read_companion(model, "calibration.json"), "{\"t\": 1}");
+  EXPECT_EQ(read_companion(model, "training_data.safetensors"), bytes);
+  EXPECT_EQ(load_model_with_state(model).state["origin"], "test");
+
+  flip_last_byte(model / "calibration.json");
+  EXPECT_NE(message_of([&] {
+              read_companion(model, "calibration.json");
+            }).find("calibration.json is truncated or changed"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { load_model(model); }), "");
+  add_companion(model, "calibration.json", "{}");
+  load_model(model);
+
+  for (const char* name : {"", "../x", "a/b", ".hidden", "state.json", "model.safetensors", "x y"})
+    EXPECT_NE(message_of([&] { add_companion(model, name, "x"); }).find("cannot be the name"),
+              std::string::npos)
+        << name;
+}
+
+TEST_F(CheckpointTest, CompanionsAreFoundThroughTheRun) {
+  save(1);
+  EXPECT_EQ(read_companion(run_, "c.json"), std::nullopt);
+  add_companion(checkpoint_path(run_, 1), "c.json", "1");
+  EXPECT_EQ(read_companion(run_, "c.json"), "1");
+  save_model(run_ / "best", SequenceModel(small_config(), 1), nlohmann::json::object(),
+             torch::kFloat, {{"c.json", "best"}});
+  EXPECT_EQ(read_companion(run_, "c.json"), "best");
+}
+
 }  // namespace
 }  // namespace strandwave

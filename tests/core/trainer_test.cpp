@@ -132,6 +132,9 @@ class TinyTask : public Task {
   nlohmann::json config() const override { return {{"rows", options_.rows}}; }
   nlohmann::json state() const override { return {{"visits", 17}}; }
   void restore(const nlohmann::json& state) override { restored = state; }
+  std::map<std::string, std::string> companions(int64_t) const override {
+    return {{"notes.txt", "n"}};
+  }
   std::string memory_advice() const override { return "lower rows"; }
 
   int64_t evaluations = 0;
@@ -644,6 +647,8 @@ TEST_F(TrainerRunTest, BestEvaluationIsKept) {
   EXPECT_EQ(run.result.best_step, step);
   EXPECT_EQ(run.result.best, lowest);
   EXPECT_EQ(load_checkpoint(root_ / "run" / "best").state.at("step"), step);
+  for (const fs::path& path : {root_ / "run" / "best", run.result.checkpoint})
+    EXPECT_EQ(read_companion(path, "notes.txt"), "n");
 }
 
 TEST_F(TrainerRunTest, FinishedRunIsLeftAlone) {
