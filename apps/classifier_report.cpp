@@ -91,8 +91,10 @@ nlohmann::json evaluate_on_labelled(const SequenceClassifier& classifier, const 
   reading.labels = classifier.labels();
   std::vector<LabelledFragment> fragments;
   for (const LabelledSequence& sequence : read_labelled(path, reading).sequences) {
-    fragments.push_back({std::vector<uint8_t>(sequence.sequence.size()), sequence.label});
-    dna::encode(sequence.sequence, fragments.back().ids.data());
+    LabelledFragment& fragment = fragments.emplace_back();
+    fragment.ids.resize(sequence.sequence.size());
+    fragment.label = sequence.label;
+    dna::encode(sequence.sequence, fragment.ids.data());
   }
   if (baseline.empty()) return report_classifier(classifier, fragments, nullptr, path, out);
   FragmentOptions options;

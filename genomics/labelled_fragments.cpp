@@ -76,7 +76,8 @@ class GenomeFragments : public LabelledFragments {
     return fragment;
   }
 
-  std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class) const override {
+  std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class,
+                                      const FixedOptions&) const override {
     std::vector<LabelledFragment> fragments;
     for (size_t label = 0; label < labels_.size(); ++label) {
       const Intervals& intervals = intervals_[static_cast<size_t>(split)][label];
@@ -100,6 +101,15 @@ class GenomeFragments : public LabelledFragments {
         visit(static_cast<int32_t>(label), ids);
       }
   }
+
+  std::vector<int64_t> class_counts(Split split) const override {
+    std::vector<int64_t> counts;
+    for (const Intervals& intervals : intervals_[static_cast<size_t>(split)])
+      counts.push_back(total_length(intervals));
+    return counts;
+  }
+
+  nlohmann::json leakage() const override { return nlohmann::json::object(); }
 
   std::string description() const override {
     int64_t bases = 0;
@@ -149,9 +159,10 @@ class GenomeFragments : public LabelledFragments {
     require_every_class(labels_, counts,
                         "the training split of " + path + " (contigs of at least " +
                             std::to_string(options_.length) + " bases)");
+    WindowSampler::Options sampling;
+    sampling.reverse_complement = false;
     for (const Intervals& intervals : intervals_[0])
-      training_.emplace_back(*genome_, intervals, options_.length,
-                             WindowSampler::Options{0.5, false});
+      training_.emplace_back(*genome_, intervals, options_.length, sampling);
   }
 
   void add(Split split, int32_t label, const Interval& interval) {
@@ -160,7 +171,9 @@ class GenomeFragments : public LabelledFragments {
   }
 
   LabelledFragment cut(const Window& window, int32_t label) const {
-    LabelledFragment fragment{std::vector<uint8_t>(static_cast<size_t>(window.length())), label};
+    LabelledFragment fragment;
+    fragment.ids.resize(static_cast<size_t>(window.length()));
+    fragment.label = label;
     genome_->fetch(window.contig, window.start, window.end, fragment.ids.data(), window.reverse);
     return fragment;
   }
@@ -190,7 +203,9 @@ class SequenceFragments : public LabelledFragments {
     }
     Sha256 digest;
     for (const LabelledSequence& sequence : data.sequences) {
-      LabelledFragment fragment{encoded(sequence.sequence), sequence.label};
+      LabelledFragment fragment;
+      fragment.ids = encoded(sequence.sequence);
+      fragment.label = sequence.label;
       Split split = sequence.split.empty() ? Split::kTrain : parse_split(sequence.split, path);
       if (split == Split::kTrain) {
         const uint64_t key =
@@ -229,7 +244,8 @@ class SequenceFragments : public LabelledFragments {
     return fragment;
   }
 
-  std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class) const override {
+  std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class,
+                                      const FixedOptions&) const override {
     std::vector<LabelledFragment> fragments;
     for (const std::vector<size_t>& members : members_[static_cast<size_t>(split)]) {
       const size_t count = std::min(members.size(), static_cast<size_t>(max_per_class));
@@ -244,6 +260,15 @@ class SequenceFragments : public LabelledFragments {
     for (const std::vector<size_t>& members : members_[0])
       for (const size_t i : members) visit(sequences_[i].label, sequences_[i].ids);
   }
+
+  std::vector<int64_t> class_counts(Split split) const override {
+    std::vector<int64_t> counts;
+    for (const auto& members : members_[static_cast<size_t>(split)])
+      counts.push_back(static_cast<int64_t>(members.size()));
+    return counts;
+  }
+
+  nlohmann::json leakage() const override { return nlohmann::json::object(); }
 
   std::string description() const override {
     std::array<size_t, 3> counts{};

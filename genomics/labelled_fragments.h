@@ -4,28 +4,53 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "genomics/io/genome.h"
 #include "genomics/io/labelled.h"
+#include "genomics/io/length_distribution.h"
 
 namespace strandwave {
 
 struct LabelledFragment {
   std::vector<uint8_t> ids;  // tokens, see genomics/io/tokenizer.h
-  int32_t label = 0;
+  int32_t label = 0;         // class; -1 for multi-label data and regression
+  std::string name;          // of the sequence; for a piece of a genome "contig:start-end"
+  int32_t group = -1;        // index into LabelledFragments::groups(); -1: none given
+  // Multi-label: 0 or 1 for each class; regression: the values; empty for classes.
+  std::vector<float> targets;
+  // Held-out sequences only: at least half of its canonical 31-mers (of one shorter than 31 bases:
+  // the whole sequence or its reverse complement) are in the training split.
+  bool overlaps_training = false;
 };
 
 enum class Split { kTrain, kValidation, kTest };
 
+// How sequences without a given split are divided: whole clusters of similar ones, or row by row.
+enum class SplitPolicy { kClusters, kRandom };
+
 struct FragmentOptions {
-  int64_t length = 0;     // bases cut from a genome or a longer sequence; 0: whole sequences
-  double error_rate = 0;  // substitutions per base in training fragments
+  int64_t length = 0;  // bases cut from a genome or a longer sequence; 0: whole sequences
+  LengthDistribution lengths;       // when not empty: used in place of `length`
+  double error_rate = 0;            // substitutions per base in training fragments
   bool reverse_complement = true;   // training fragments from either strand
   std::string cache_dir;            // of packed genomes
   std::vector<std::string> labels;  // when not empty: the classes, in this order
+  LabelKind kind = LabelKind::kClass;
+  SplitPolicy split = SplitPolicy::kClusters;
+  // k-fold cross-validation by whole groups or clusters: with folds > 0 fold number `fold` is the
+  // test split, the next one validation, and the data must not give splits of its own.
+  int folds = 0;
+  int fold = 0;
+  uint64_t split_seed = 0;
+};
+
+struct FixedOptions {
+  int64_t length = 0;     // 0: as trained
+  double error_rate = 0;  // substitutions per base
 };
 
 // Data given either as a manifest of genomes, from which fragments are cut, or as a table or FASTA
@@ -43,13 +68,21 @@ class LabelledFragments {
                                                  const FragmentOptions& options);
 
   const std::vector<std::string>& labels() const { return labels_; }
+  // Names of the groups given in the data; LabelledFragment::group counts into them.
+  const std::vector<std::string>& groups() const { return groups_; }
+  LabelKind task() const { return options_.kind; }
   const FragmentOptions& options() const { return options_; }
 
   // Training fragment number `index`: a pure function of (seed, index). Every class is equally
   // likely.
   virtual LabelledFragment sample(uint64_t seed, uint64_t index) const = 0;
-  // At most max_per_class fragments of each class, the same at every call; without errors, forward.
-  virtual std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class) const = 0;
+  // At most max_per_class fragments of each class, the same at every call, forward.
+  virtual std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class,
+                                              const FixedOptions& how = {}) const = 0;
+  // How much there is of each class: sequences of a table, bases of genomes.
+  virtual std::vector<int64_t> class_counts(Split split) const = 0;
+  // Facts about the splits and what they share, for the report.
+  virtual nlohmann::json leakage() const = 0;
   // Everything of the training split once, as whole sequences, for baselines.
   virtual void for_each_training_sequence(
       const std::function<void(int32_t label, std::span<const uint8_t> ids)>& visit) const = 0;
@@ -66,6 +99,7 @@ class LabelledFragments {
 
   FragmentOptions options_;
   std::vector<std::string> labels_;
+  std::vector<std::string> groups_;
 };
 
 // Everything in the file that is not for validation or test (of a manifest, its genomes), each

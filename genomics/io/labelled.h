@@ -7,6 +7,9 @@
 
 namespace strandwave {
 
+// What a label is: one class, any number of classes ("a;b", none is empty or "."), or a number.
+enum class LabelKind { kClass, kMultiLabel, kRegression };
+
 enum class LabelledFormat { kManifest, kCsv, kFasta };
 
 // Recognises by content: FASTA by '>' (FASTQ by '@'), a manifest by its header line (columns path
