@@ -2,49 +2,95 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/models/sequence_model.h"
+#include "genomics/calibration.h"
+#include "genomics/packed_sequences.h"
 
 namespace strandwave {
 
 struct ClassifierOptions {
-  bool both_strands = true;  // average the logits of a sequence and of its reverse complement
-  int64_t batch_bases =
-      1 << 16;  // bases run at once; a longer sequence goes through in pieces of this length,
-                // the state carried along, so memory does not grow with length
+  bool both_strands = true;       // average the logits of a sequence and of its reverse complement
+  int64_t batch_bases = 1 << 16;  // positions run at once, both strands counted; a longer sequence
+                                  // goes through in pieces, the state carried along
+  Calibration calibration;        // empty: temperature 1
+  // Weights of the classes to expect, on any scale; empty: uniform, as in training. Class heads
+  // only: p_c is proportional to softmax(logits / T)_c prior_c.
+  std::vector<double> prior;
+  bool want_out_of_distribution = false;
+  // Bases of a long sequence that are held at once. Its reverse strand is run block by block, each
+  // block from a zero state, so that memory is bounded although the strand's start comes last.
+  int64_t block_bases = 1 << 24;
+};
+
+struct Prediction {
+  // Class heads: probabilities, sum 1. Multi-label: one probability per label. Regression: values.
+  std::vector<float> probabilities;
+  // Bits per base of the sequence under the model's own language-model head (mean of the strands)
+  // minus the entropy, in bits per base, of the sequence's base composition: below zero the model
+  // knows more about it than its composition; larger = less like the training data. The first base
+  // of a strand and N are not scored. NaN: not asked for, the model's head was not trained for
+  // language, or nothing in the sequence can be scored.
+  float out_of_distribution = std::numeric_limits<float>::quiet_NaN();
+};
+
+// What the model says before temperature and prior.
+struct SequenceScores {
+  std::vector<float> forward, reverse;  // logits of the strands; reverse empty with one strand
+  double forward_bits = 0, reverse_bits = 0;       // sums over scored bases
+  int64_t forward_scored = 0, reverse_scored = 0;  // numbers of scored bases; 0: not asked for
+  int64_t bases[4] = {0, 0, 0, 0};                 // A, C, G, T
+  int64_t length = 0;                              // all positions, N too
+
+  double logit(size_t c) const;       // mean of the strands
+  float out_of_distribution() const;  // as in Prediction
 };
 
 class SequenceClassifier {
  public:
-  // Throws Error(kUsage) when the model has no classifier head.
+  // Throws Error(kUsage): no class, multi-label or regression head; a prior of the wrong size, with
+  // a negative weight or without a positive one, or for a head without classes; a calibration for
+  // other labels.
   SequenceClassifier(std::shared_ptr<SequenceModel> model, ClassifierOptions options);
 
   const std::vector<std::string>& labels() const { return model_->config().head.classes; }
+  HeadConfig::Kind kind() const { return model_->config().head.kind; }
+  const Calibration& calibration() const { return options_.calibration; }
+  const ClassifierOptions& options() const { return options_; }
+  const std::shared_ptr<SequenceModel>& model() const { return model_; }
+  // Whether the model can give an out-of-distribution score at all.
+  bool scores_likelihood() const { return model_->config().predicts_tokens(); }
 
-  // One row of probabilities per sequence (token ids), in order; rows sum to 1. An empty sequence
-  // gets the probabilities of the head's bias. Independent of batching within float32 rounding.
+  // One prediction per sequence (token ids), in order. An empty sequence gets that of the head's
+  // bias. Independent of batching within 1e-5. Memory: batch_bases and the longest sequence.
+  std::vector<Prediction> predict(std::span<const std::vector<uint8_t>> sequences) const;
+  // The same before temperature and prior.
+  std::vector<SequenceScores> scores(std::span<const std::vector<uint8_t>> sequences) const;
+  // Temperature (of the length) and prior, or sigmoid, or the values as they are.
+  Prediction prediction(const SequenceScores& scores) const;
+
+  // The prediction for two reads of one molecule: class heads multiply the evidence of the mates
+  // and count the prior once, multi-label adds the log odds, regression takes the mean. The
+  // out-of-distribution score is the mean of those that are numbers.
+  Prediction pair(const Prediction& first, const Prediction& second) const;
+
+  // probabilities of predict() alone.
   std::vector<std::vector<float>> probabilities(
       const std::vector<std::vector<uint8_t>>& sequences) const;
 
  private:
-  torch::Tensor logits(const std::vector<std::span<const uint8_t>>& sequences) const;
-  torch::Tensor long_logits(std::span<const uint8_t> sequence) const;
+  std::vector<SequenceScores> batch_scores(
+      const std::vector<std::span<const uint8_t>>& sequences) const;
+  std::vector<double> distribution(const SequenceScores& scores) const;
 
   std::shared_ptr<SequenceModel> model_;
   ClassifierOptions options_;
+  std::vector<double> log_prior_;  // normalised; empty: uniform
 };
-
-// Sequences one behind the other as (1, total) ids on `device`, with their layout; or, when all
-// have the same length, as (count, length) without a layout.
-struct PackedSequences {
-  torch::Tensor ids;
-  std::optional<SequenceLayout> layout;
-};
-PackedSequences pack_sequences(const std::vector<std::span<const uint8_t>>& sequences,
-                               torch::Device device);
 
 }  // namespace strandwave
