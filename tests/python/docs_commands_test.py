@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs the commands that the documentation shows.
 
-Every shell block of README.md, CONTRIBUTING.md, docs/ and pipelines/ says what it is:
+Every shell block of README.md, CONTRIBUTING.md, docs/, pipelines/ and data/ says what it is:
 
     ```sh run       runs in a folder with the files of sample_data.py, block after block of a page
-    ```sh shown     costs too much, or needs a GPU or a network: only scripts and options are checked
+    ```sh shown     costs too much, or needs a GPU or a network: scripts, commands, options, their choices
+                    and CMake's presets are checked, as in `strandwave ...` within a sentence
 
 A page makes its commands cheap for the test with comments that replace or add options:
 
@@ -29,6 +30,8 @@ PROGRAM = os.environ.get("STRANDWAVE_PROGRAM", str(ROOT / "build/release/bin/str
 FENCE = re.compile(r"^\s*```(.*)$")
 OVERRIDE = re.compile(r"<!-- test: (.+?) -->")
 SHELLS = ("sh", "bash", "shell", "console")
+IN_SENTENCE = re.compile(r"`((?:strandwave|scripts/[\w-]+|cmake) [^`<]+)`")
+CHOICES = re.compile(r":\{([^}]*)\}")
 
 WRAPPER = '''#!{python}
 import json, os, sys
@@ -56,7 +59,7 @@ os.execv({program!r}, [{program!r}, *words])
 
 def pages():
     found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
-             *sorted((ROOT / "pipelines").rglob("*.md"))]
+             *sorted((ROOT / "pipelines").rglob("*.md")), *sorted((ROOT / "data").rglob("*.md"))]
     return [page for page in found if page.exists()]
 
 
@@ -91,11 +94,40 @@ def load_reference():
     return module
 
 
+def choices_of_options(reference, sections):
+    """{"--steps": [], "--precision": ["bf16", "fp32"]}: each option's names, and its values where they are listed."""
+    found = {}
+    for section, entries in sections.items():
+        if section != "subcommands":
+            for left, text in entries:
+                choices = CHOICES.search(left)
+                found.update({name: choices.group(1).split(",") if choices else []
+                              for name in reference.option_names({section: [(left, text)]})})
+    return found
+
+
 def command_options():
-    """{"dna pretrain": {"--steps", ...}} of the built program."""
+    """{"dna pretrain": {"--steps": [], ...}} of the built program."""
     reference = load_reference()
-    return {" ".join(words): reference.option_names(sections)
+    return {" ".join(words): choices_of_options(reference, sections)
             for words, _, sections in reference.command_tree(PROGRAM)}
+
+
+def problem_of_values(words, options):
+    """The first option whose value is none of its choices."""
+    for word, following in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        choices = options.get(name) if name.startswith("-") else None
+        if choices and (value if equals else following) not in choices:
+            return f"{name} must be one of {', '.join(choices)}"
+    return None
+
+
+def problem_of_preset(words):
+    presets = json.loads((ROOT / "CMakePresets.json").read_text(encoding="utf-8"))["configurePresets"]
+    known = [preset["name"] for preset in presets]
+    named = [value for word, value in zip(words, words[1:]) if word == "--preset"]
+    return next((f"CMakePresets.json has no preset {name}" for name in named if name not in known), None)
 
 
 def problem_of_command(words, known):
@@ -117,8 +149,21 @@ def problem_of_command(words, known):
         if verb not in known:
             return f"there is no command '{' '.join(words[:3])}'"
         missing = [w for w in words if re.match(r"^--?[A-Za-z@]", w) and w.split("=")[0] not in known[verb]]
-        return f"strandwave {verb} does not know {missing}" if missing else None
-    return None
+        if missing:
+            return f"strandwave {verb} does not know {missing}"
+        return problem_of_values(words, known[verb])
+    return problem_of_preset(words) if name == "cmake" else None
+
+
+def commands_in_sentences(text):
+    """(line number, words) of each command that stands in a sentence, not in a block."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if FENCE.match(line):
+            inside = not inside
+        elif not inside:
+            for command in IN_SENTENCE.findall(line):
+                yield number, command.replace("[", "").replace("]", "").split()
 
 
 class DocsCommands(unittest.TestCase):
@@ -136,6 +181,10 @@ class DocsCommands(unittest.TestCase):
                 if info in ("sh run", "sh shown"):
                     found = [problem_of_command(words, known) for words in commands_of(block)]
                     problems += [f"{page.relative_to(ROOT)}:{line}: {text}" for text in found if text]
+            if page.name not in ("design.md", "CHANGELOG.md"):  # they speak of what is not built yet
+                for line, words in commands_in_sentences(page.read_text(encoding="utf-8")):
+                    problem = problem_of_command(words, known)
+                    problems += [f"{page.relative_to(ROOT)}:{line}: {problem}"] if problem else []
         self.assertEqual([], problems, "\n".join(problems))
 
     def test_commands_run(self):
@@ -172,13 +221,31 @@ class Parsing(unittest.TestCase):
                          list(commands_of(block)))
 
     def test_problems(self):
-        known = {"": set(), "dna": set(), "dna classify": {"--model"}, "doctor": {"--json"}}
+        known = {"": {}, "dna": {}, "dna classify": {"--model": [], "--precision": ["bf16", "fp32"]},
+                 "doctor": {"--json": []}}
         self.assertIsNone(problem_of_command(["strandwave", "dna", "classify", "--model", "x"], known))
         self.assertIn("--modle", problem_of_command(["strandwave", "dna", "classify", "--modle", "x"], known))
         self.assertIn("no command", problem_of_command(["strandwave", "rna", "classify"], known))
         self.assertIsNone(problem_of_command(["A=1", "strandwave", "doctor", "--json"], known))
         self.assertIn("does not exist", problem_of_command(["scripts/nothing"], known))
         self.assertIn("--nothing", problem_of_command(["scripts/setup", "--nothing"], known))
+        classify = ["build/release/bin/strandwave", "dna", "classify", "--precision"]
+        self.assertIsNone(problem_of_command([*classify, "bf16"], known))
+        self.assertIn("bf16, fp32", problem_of_command([*classify, "fp8"], known))
+        self.assertIn("bf16, fp32", problem_of_command([*classify[:-1], "--precision=fp8"], known))
+        self.assertIsNone(problem_of_command(["cmake", "--preset", "release"], known))
+        self.assertIn("no preset fast", problem_of_command(["cmake", "--preset", "fast"], known))
+
+    def test_commands_in_sentences(self):
+        text = "Run `strandwave dna classify [--model M]`.\n```sh run\n`scripts/not this`\n```\nSee `a` and `scripts/setup --dev`.\n"
+        self.assertEqual([(1, ["strandwave", "dna", "classify", "--model", "M"]), (5, ["scripts/setup", "--dev"])],
+                         list(commands_in_sentences(text)))
+
+    def test_choices(self):
+        sections = {"options": [["-h,--help", "Help"], ["--precision TEXT:{bf16,fp32} [bf16]", "Of the matrices"]],
+                    "subcommands": [["one", "First"]]}
+        self.assertEqual({"-h": [], "--help": [], "--precision": ["bf16", "fp32"]},
+                         choices_of_options(load_reference(), sections))
 
 
 if __name__ == "__main__":
