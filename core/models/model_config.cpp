@@ -37,6 +37,19 @@ std::map<char, LayerConfig> layers_from_json(const nlohmann::json& value,
   return layers;
 }
 
+std::vector<double> numbers_from_json(const nlohmann::json& value, const std::string& where) {
+  std::vector<double> numbers;
+  if (value.is_null()) return numbers;
+  if (!value.is_array())
+    throw usage_error(where + ": expected a list of numbers, got " + value.dump());
+  for (const nlohmann::json& item : value) {
+    if (!item.is_number())
+      throw usage_error(where + ": expected a list of numbers, got " + item.dump() + " in it");
+    numbers.push_back(item.get<double>());
+  }
+  return numbers;
+}
+
 HeadConfig head_from_json(const nlohmann::json& value, const std::string& where) {
   HeadConfig head;
   JsonObject object(value, where);
@@ -51,6 +64,8 @@ HeadConfig head_from_json(const nlohmann::json& value, const std::string& where)
                        ? HeadConfig::Pooling::kMean
                        : HeadConfig::Pooling::kLast;
     head.language_model = object.boolean("language_model", false);
+    head.offsets = numbers_from_json(object.value("offsets"), where + ": offsets");
+    head.scales = numbers_from_json(object.value("scales"), where + ": scales");
   }
   object.finish();
   return head;
@@ -62,6 +77,8 @@ nlohmann::json head_to_json(const HeadConfig& head) {
   json["classes"] = head.classes;
   json["pooling"] = to_string(head.pooling);
   if (head.language_model) json["language_model"] = true;
+  if (!head.offsets.empty()) json["offsets"] = head.offsets;
+  if (!head.scales.empty()) json["scales"] = head.scales;
   return json;
 }
 
@@ -85,6 +102,14 @@ void check_head(const HeadConfig& head, bool tied, const std::string& where) {
   if (head.kind == HeadConfig::Kind::kClassifier && head.classes.size() < 2)
     throw usage_error(where + ": a classifier needs at least two classes, got only \"" +
                       head.classes[0] + "\"");
+  for (const auto& [key, values] :
+       {std::pair("offsets", &head.offsets), {"scales", &head.scales}}) {
+    if (values->empty()) continue;
+    if (head.kind != HeadConfig::Kind::kRegression || values->size() != head.classes.size())
+      throw usage_error(
+          where + ": \"" + key + "\" belongs to a regression head and has one number per output (" +
+          std::to_string(head.classes.size()) + "), got " + std::to_string(values->size()));
+  }
   std::set<std::string> seen;
   for (const std::string& label : head.classes)
     if (!seen.insert(label).second)

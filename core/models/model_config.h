@@ -22,6 +22,9 @@ struct HeadConfig {
   // The weights also predict the next token, through the tied embedding: beside its classes the
   // model then gives a sequence's likelihood. Needs tie_embeddings; not of language models.
   bool language_model = false;
+  // Regression: output_i = offsets[i] + scales[i] * (score head)_i, so that the head works in units
+  // of the training data's spread. Empty: 0 and 1.
+  std::vector<double> offsets, scales;
 };
 
 struct InitializerConfig {
@@ -39,7 +42,8 @@ struct InitializerConfig {
 //   "norm_eps": 1e-5, "tie_embeddings": true, "residual_in_fp32": true,
 //   "head": {"kind": "language_model"},     or "classifier", "multi_label", "regression" with
 //                                           "classes": [...], "pooling": "mean" or "last" and
-//                                           "language_model": true or false (absent)
+//                                           "language_model": true or false (absent); of a
+//                                           regression "offsets" and "scales", one per output
 //   "initializer": {"embedding_std": 0.02, "rescale_residual": true},
 //   "tokenizer": "dna-nucleotide"           free text: what made the ids
 // }

@@ -257,6 +257,9 @@ SequenceModel::SequenceModel(ModelConfig config, uint64_t seed) : config_(std::m
             torch::zeros({classes}));
   score_weight_ = score->weight;
   score_bias_ = score->bias;
+  if (!config_.head.offsets.empty())
+    offsets_ = torch::tensor(config_.head.offsets, torch::kFloat64);
+  if (!config_.head.scales.empty()) scales_ = torch::tensor(config_.head.scales, torch::kFloat64);
 }
 
 torch::Device SequenceModel::device() const { return embedding_.device(); }
@@ -367,7 +370,10 @@ torch::Tensor SequenceModel::score(const torch::Tensor& pooled) const {
   if (!score_weight_.defined())
     throw usage_error(
         "classify() needs a classifier, multi-label or regression head; this is a language model");
-  return torch::linear(pooled, score_weight_, score_bias_);
+  Tensor scores = torch::linear(pooled, score_weight_, score_bias_);
+  if (scales_.defined()) scores = scores * scales_.to(scores.options());
+  if (offsets_.defined()) scores = scores + offsets_.to(scores.options());
+  return scores;
 }
 
 ModelState SequenceModel::allocate_state(int64_t sequences, int64_t max_length) const {

@@ -133,6 +133,7 @@ class SequenceModel : public torch::nn::Module {
 
   ModelConfig config_;
   torch::Tensor embedding_, norm_f_, lm_head_, score_weight_, score_bias_;
+  torch::Tensor offsets_, scales_;  // (outputs), CPU; undefined: 0 and 1
   std::vector<torch::Tensor> norms_;
   std::vector<std::shared_ptr<Mixer>> mixers_;
   std::vector<Recomputation> recomputation_;

@@ -39,14 +39,18 @@ void FlatParameters::lay_out(const Predicate& decays, const Predicate& lowered, 
     const torch::Tensor& parameter = item.value();
     TORCH_CHECK(parameter.is_floating_point(), "parameter ", item.key(), " has type ",
                 parameter.scalar_type(), ", which cannot be trained");
-    TORCH_CHECK(parameter.requires_grad(), "parameter ", item.key(), " is frozen");
     TORCH_CHECK(seen.insert(parameter.unsafeGetTensorImpl()).second, "parameter ", item.key(),
                 " is registered twice");
+    if (!parameter.requires_grad()) {
+      freeze(item.key(), parameter, lower && lowered && lowered(item.key(), parameter));
+      continue;
+    }
     Entry entry{.name = item.key(), .shape = parameter.sizes().vec(), .size = parameter.numel()};
     entry.decays = decays ? decays(item.key(), parameter) : parameter.dim() >= 2;
     entry.lowered = lower && lowered && lowered(item.key(), parameter);
     entries_.push_back(entry);
   }
+  TORCH_CHECK(frozen_.empty() || !entries_.empty(), "all parameters are frozen");
   std::stable_sort(entries_.begin(), entries_.end(),
                    [](const Entry& a, const Entry& b) { return group(a) < group(b); });
   int64_t offset = 0;
@@ -57,6 +61,13 @@ void FlatParameters::lay_out(const Predicate& decays, const Predicate& lowered, 
     if (decaying_.end == 0) decaying_.begin = entry.offset;
     decaying_.end = offset;
   }
+}
+
+void FlatParameters::freeze(const std::string& name, torch::Tensor parameter, bool lower) {
+  const torch::Tensor value = parameter.detach().to(torch::kFloat32);
+  parameter.mutable_grad().reset();
+  parameter.set_data(lower ? value.to(torch::kBFloat16) : value);
+  frozen_.emplace_back(name, value);
 }
 
 void FlatParameters::take_over(bool lower) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace strandwave {
@@ -24,6 +25,9 @@ namespace strandwave {
 //   | lowered, no decay | lowered, decay | decay | no decay |
 // so that what is lowered and what decays are one range each. Every parameter starts at a multiple
 // of kAlignment elements and the size is one of kBlock; the gaps are zero and stay zero.
+//
+// Frozen parameters (requires_grad off) are in none of the buffers: they keep their values, have no
+// gradient and no optimizer state. Where they are lowered, the float32 values are kept beside.
 class FlatParameters {
  public:
   using Predicate = std::function<bool(const std::string& name, const torch::Tensor& parameter)>;
@@ -44,14 +48,16 @@ class FlatParameters {
   };
 
   // The parameters keep their values; they move to `device`. Throws c10::Error for a parameter that
-  // is not floating point, is frozen or is registered twice, and for a module with buffers (which a
-  // checkpoint would not hold).
+  // is not floating point or is registered twice, when all are frozen, and for a module with
+  // buffers (which a checkpoint would not hold).
   FlatParameters(std::shared_ptr<torch::nn::Module> module, const Predicate& decays,
                  const Predicate& lowered, bool lower, torch::Device device);
 
   const std::vector<Entry>& entries() const { return entries_; }
+  // Name and float32 value of each frozen parameter: what a checkpoint holds beside the entries.
+  const std::vector<std::pair<std::string, torch::Tensor>>& frozen() const { return frozen_; }
   int64_t size() const { return masters_.numel(); }
-  int64_t parameter_count() const;  // without the gaps
+  int64_t parameter_count() const;  // without the gaps and what is frozen
   torch::Device device() const { return masters_.device(); }
 
   const torch::Tensor& masters() const { return masters_; }      // (size), float32
@@ -69,10 +75,12 @@ class FlatParameters {
  private:
   void lay_out(const Predicate& decays, const Predicate& lowered, bool lower);
   void take_over(bool lower);
+  void freeze(const std::string& name, torch::Tensor parameter, bool lower);
 
   std::shared_ptr<torch::nn::Module> module_;
   std::vector<Entry> entries_;
   std::vector<torch::Tensor> parameters_;  // in the order of the entries
+  std::vector<std::pair<std::string, torch::Tensor>> frozen_;
   Range decaying_;
   torch::Tensor masters_, gradients_;
   torch::Tensor lowered_, lowered_gradients_;  // undefined when nothing is lowered

@@ -127,6 +127,22 @@ TEST_P(FlatParametersTest, LoweredGradientsAddUpInFloat32) {
   EXPECT_TRUE(torch::equal(module->bias.grad().cpu(), torch::full({3}, 2.0f)));
 }
 
+TEST_P(FlatParametersTest, FrozenParametersStayApart) {
+  const auto module = std::make_shared<Parts>();
+  module->table.set_requires_grad(false);
+  module->scale.set_requires_grad(false);
+  const torch::Tensor table = module->table.detach().clone();
+  const FlatParameters flat(module, decays, lowered, true, device_);
+  EXPECT_EQ(names(flat), (std::vector<std::string>{"weight", "bias", "A_log"}));
+  EXPECT_EQ(flat.parameter_count(), 15 + 3 + 140);
+  ASSERT_EQ(flat.frozen().size(), 2u);
+  EXPECT_EQ(flat.frozen()[1].first, "table");
+  // Computes in bf16, is saved as it was.
+  EXPECT_EQ(module->table.scalar_type(), torch::kBFloat16);
+  EXPECT_TRUE(torch::equal(flat.frozen()[1].second.cpu(), table));
+  EXPECT_FALSE(module->table.grad().defined());
+}
+
 INSTANTIATE_TEST_SUITE_P(Cpu, FlatParametersTest, testing::Values(torch::kCPU));
 INSTANTIATE_TEST_SUITE_P(Cuda, FlatParametersTest, testing::Values(torch::kCUDA));
 
@@ -146,7 +162,7 @@ TEST(FlatParameters, RefusesWhatCheckpointsWouldLose) {
   buffered->register_buffer("mean", torch::zeros(2));
   EXPECT_THROW(make(buffered), c10::Error);
   const auto frozen = std::make_shared<Parts>();
-  frozen->bias.set_requires_grad(false);
+  for (torch::Tensor& parameter : frozen->parameters()) parameter.set_requires_grad(false);
   EXPECT_THROW(make(frozen), c10::Error);
   const auto twice = std::make_shared<Parts>();
   twice->register_parameter("again", twice->weight);

@@ -254,6 +254,24 @@ TEST_P(SequenceModelTest, AClassifierMayKeepItsLanguageModel) {
             std::string::npos);
 }
 
+TEST_P(SequenceModelTest, RegressionInTheUnitsOfTheData) {
+  ModelConfig config = small_config();
+  config.head = classifier();
+  config.head.kind = HeadConfig::Kind::kRegression;
+  const Tensor ids = torch::randint(11, {2, 9}, torch::kLong).to(torch::Device(GetParam()));
+  const Tensor plain = model(config)->classify(ids).cpu();
+  config.head.offsets = {1, -2, 100};
+  config.head.scales = {3, 0.5, 10};
+  const ModelConfig read = ModelConfig::from_json(config.to_json());
+  const Tensor scaled = model(read)->classify(ids).cpu();
+  const Tensor expected = plain * torch::tensor({3.0, 0.5, 10.0}, torch::kFloat) +
+                          torch::tensor({1.0, -2.0, 100.0}, torch::kFloat);
+  EXPECT_LT(difference(scaled, expected), 1e-5);
+  config.head.scales = {3, 0.5};
+  EXPECT_NE(message_of([&] { config.validate(); }).find("one number per output (3), got 2"),
+            std::string::npos);
+}
+
 TEST_P(SequenceModelTest, ParametersCanBecomeViewsAndBfloat16) {
   const auto lm = model();
   const Tensor tokens = ids(2, 20);
