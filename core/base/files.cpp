@@ -86,6 +86,17 @@ fs::path temporary_name(const fs::path& path) {
   return name;
 }
 
+// The open file's name for linkat().
+std::string name_of(int descriptor) { return "/proc/self/fd/" + std::to_string(descriptor); }
+
+// A file without a name in `directory`, or -1 where there are none or none could be linked later.
+int open_unnamed(const fs::path& directory) {
+  const int descriptor = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+  if (descriptor < 0 || ::access(name_of(descriptor).c_str(), F_OK) == 0) return descriptor;
+  ::close(descriptor);
+  return -1;
+}
+
 // "dir/" and "dir" name the same directory; the temporary name must lie beside it.
 fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
@@ -148,11 +159,15 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   const fs::file_status status = fs::status(path_, ignored);
   if (fs::is_directory(status))
     throw runtime_failure("cannot write " + path_.string() + ": it is a directory");
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
+  straight_ = fs::exists(status) && !fs::is_regular_file(status);
+  if (straight_) {
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   } else {
-    temporary_ = temporary_name(path_);
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    descriptor_ = open_unnamed(parent_of(path_));
+    if (descriptor_ < 0) {
+      temporary_ = temporary_name(path_);
+      descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
   }
   if (descriptor_ < 0) throw writing_error(path_, errno);
 }
@@ -175,12 +190,27 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 
 void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
+void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  const ssize_t written =
+      ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  if (written != static_cast<ssize_t>(bytes.size()))
+    throw writing_error(path_, written < 0 ? errno : ENOSPC);
+}
+
 void AtomicFile::commit() {
-  if (temporary_.empty()) {
+  if (straight_) {
     if (::close(std::exchange(descriptor_, -1)) != 0) throw writing_error(path_, errno);
     return;
   }
   if (::fsync(descriptor_) != 0) throw writing_error(path_, errno);
+  if (temporary_.empty()) {
+    // A link cannot replace a file, a renaming can: so it is linked under a temporary name first.
+    fs::path name = temporary_name(path_);
+    if (::linkat(AT_FDCWD, name_of(descriptor_).c_str(), AT_FDCWD, name.c_str(),
+                 AT_SYMLINK_FOLLOW) != 0)
+      throw writing_error(path_, errno);
+    temporary_ = std::move(name);
+  }
   const int closed = ::close(std::exchange(descriptor_, -1));
   if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int error = errno;

@@ -35,9 +35,11 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Writes beside the final name ("name.tmp-<pid>-<n>") and takes the name in commit() after fsync;
-// without commit() the destructor removes what was written. Replaces an existing file; but what is
-// no regular file (/dev/null, a pipe) is written straight into and stays what it is.
+// Writes into a file that has no name until commit(), which syncs it and gives it the final one: a
+// process that dies leaves nothing behind. Where the file system knows no such files, they are
+// called "name.tmp-<pid>-<n>" until then and the destructor removes them. Replaces an existing
+// file; but what is no regular file (/dev/null, a pipe) is written straight into and stays what it
+// is.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -47,11 +49,17 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  // Overwrites bytes that have been written already.
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
   void commit();
+
+  // Open for reading too (unless written straight into); -1 after commit().
+  int descriptor() const { return descriptor_; }
 
  private:
   std::filesystem::path path_;
-  std::filesystem::path temporary_;  // empty: written straight into
+  std::filesystem::path temporary_;  // empty: the file has no name yet
+  bool straight_ = false;            // the file is path_ itself
   int descriptor_ = -1;
 };
 

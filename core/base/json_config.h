@@ -17,9 +17,6 @@ nlohmann::json parse_json(std::string_view text, const std::string& where);
 // Reads and parses a file of at most 64 MiB.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
-// The entry of `known` nearest to `word` by edit distance, "" when none is near.
-std::string nearest_word(const std::string& word, const std::vector<std::string>& known);
-
 // Reads the keys of one JSON object. Each getter returns `fallback` when the key is absent, and
 // throws Error(kUsage) naming `where`, key and value when type or range are wrong. finish() throws
 // on keys that nobody asked for, naming the nearest known one.

@@ -3,7 +3,7 @@
 #include <map>
 
 #include "core/base/error.h"
-#include "core/base/json_config.h"
+#include "core/base/spelling.h"
 #include "core/layers/mamba.h"
 
 namespace strandwave {

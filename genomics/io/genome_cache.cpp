@@ -6,17 +6,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "genomics/io/content_hash.h"
 #include "genomics/io/fasta_packer.h"
 
@@ -105,79 +107,45 @@ bool settled(const Stamp& stamp) {
          nanoseconds(now) - stamp.modified_ns > kTick;
 }
 
-Error cannot_write(const std::string& dir, int code) {
-  std::string what = "cannot write the genome cache in " + dir + ": " + std::strerror(code) + ". ";
-  what += code == ENOSPC || code == EDQUOT ? "Free some space or choose" : "Choose";
-  return {ErrorKind::kRuntime,
-          what + " another cache folder (environment variable STRANDWAVE_CACHE)."};
-}
-
-// A file without a name until publish(): if the process dies it leaves nothing behind.
+// A file to be; what fails is said together with the way round it.
 class NewFile {
  public:
-  NewFile(std::string dir, std::string name) : dir_(std::move(dir)), target_(dir_ + "/" + name) {
-    std::error_code failure;
-    std::filesystem::create_directories(dir_, failure);
-    if (failure) throw cannot_write(dir_, failure.value());
-    descriptor_ = Descriptor(::open(dir_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0644));
-    if (descriptor_) return;
-    temporary_ = unique_name();  // a file system without O_TMPFILE
-    descriptor_ =
-        Descriptor(::open(temporary_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644));
-    if (!descriptor_) throw cannot_write(dir_, errno);
+  explicit NewFile(const std::filesystem::path& path) {
+    explained([&] {
+      std::error_code failure;
+      std::filesystem::create_directories(path.parent_path(), failure);
+      if (failure)
+        throw runtime_failure("cannot write " + path.parent_path().string() + ": " +
+                              failure.message());
+      file_.emplace(path);
+    });
   }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-  ~NewFile() {
-    if (!temporary_.empty()) ::unlink(temporary_.c_str());
-  }
-
   void write(const void* bytes, size_t size) {
-    const auto* next = static_cast<const char*>(bytes);
-    while (size > 0) {
-      const ssize_t done = ::write(descriptor_.get(), next, size);
-      if (done < 0 && errno == EINTR) continue;
-      if (done < 0) throw cannot_write(dir_, errno);
-      next += done;
-      size -= static_cast<size_t>(done);
-      offset_ += static_cast<uint64_t>(done);
-    }
+    explained([&] { file_->write(std::span(static_cast<const std::byte*>(bytes), size)); });
+    offset_ += size;
   }
-  void write_at(uint64_t offset, const void* bytes, size_t size) {
-    if (::pwrite(descriptor_.get(), bytes, size, static_cast<off_t>(offset)) !=
-        static_cast<ssize_t>(size)) {
-      throw cannot_write(dir_, errno);
-    }
+  void write_header(const Header& header) {
+    explained([&] { file_->write_at(0, std::as_bytes(std::span(&header, 1))); });
   }
-  void publish() {
-    if (::fsync(descriptor_.get()) != 0) throw cannot_write(dir_, errno);
-    if (temporary_.empty()) {
-      const std::string name = unique_name();
-      const std::string self = "/proc/self/fd/" + std::to_string(descriptor_.get());
-      if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
-        throw cannot_write(dir_, errno);
-      }
-      temporary_ = name;
-    }
-    if (::rename(temporary_.c_str(), target_.c_str()) != 0) throw cannot_write(dir_, errno);
-    temporary_.clear();
+  void commit() {
+    explained([&] { file_->commit(); });
   }
   uint64_t offset() const { return offset_; }
-  int descriptor() const { return descriptor_.get(); }
+  int descriptor() const { return file_->descriptor(); }
 
  private:
-  std::string unique_name() const {
-    static std::atomic<uint64_t> counter{0};
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    return target_ + ".tmp." + std::to_string(::getpid()) + "." + std::to_string(nanoseconds(now)) +
-           "." + std::to_string(counter++);
+  template <typename Work>
+  static void explained(const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      throw Error(error.kind(), std::string(error.what()) +
+                                    ". The genome cache can lie elsewhere: set the environment "
+                                    "variable STRANDWAVE_CACHE to another folder.");
+    }
   }
 
-  std::string dir_;
-  std::string target_;
-  std::string temporary_;
-  Descriptor descriptor_;
+  std::optional<AtomicFile> file_;
   uint64_t offset_ = 0;
 };
 
@@ -226,7 +194,7 @@ void pack(ByteReader& in, NewFile& out,
   header.tables = hash.value();
   header.file_size = out.offset();
   header.check = header_check(header);
-  out.write_at(0, &header, sizeof(header));
+  out.write_header(header);
 }
 
 void write_stamp(int descriptor, const Stamp& stamp) {
@@ -269,22 +237,19 @@ std::shared_ptr<const PackedFile> find_valid(const std::string& path,
   return file;
 }
 
+// The cache of the standard input, or of a pipe, never gets a name.
 Opened build(const std::string& path, const std::string& cache_dir,
              const std::function<void(const std::string&, int64_t)>& progress) {
   ByteReader in(path);
   const bool keep = in.regular_file() && path != "-";
-  const std::string name = keep ? cache_name(path) : "standard-input";
+  const std::string cache_path = cache_dir + "/" + (keep ? cache_name(path) : "standard-input");
   const Stamp before = stamp_of(in.descriptor());
-  NewFile out(cache_dir, name);
+  NewFile out(cache_path);
   pack(in, out, progress);
-  if (keep) {
-    const Stamp after = stamp_of(in.descriptor());
-    if (before != after) {
-      throw input_error(path + " changed while it was read. Start again when it is complete.");
-    }
-    if (settled(after)) write_stamp(out.descriptor(), after);
-    out.publish();
-  }
+  const Stamp after = stamp_of(in.descriptor());
+  if (keep && before != after)
+    throw input_error(path + " changed while it was read. Start again when it is complete.");
+  if (keep && settled(after)) write_stamp(out.descriptor(), after);
   Stamp unused;
   auto file = PackedFile::map(out.descriptor(), unused);
   if (!file) {
@@ -292,7 +257,8 @@ Opened build(const std::string& path, const std::string& cache_dir,
                           " cannot be mapped: " + std::strerror(errno) +
                           ". Choose another cache folder (environment variable STRANDWAVE_CACHE).");
   }
-  return {std::move(file), keep ? cache_dir + "/" + name : "", true};
+  if (keep) out.commit();
+  return {std::move(file), keep ? cache_path : "", true};
 }
 
 }  // namespace

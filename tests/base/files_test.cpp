@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -86,11 +87,39 @@ TEST_F(FilesTest, WithoutCommitNothingRemains) {
   {
     AtomicFile file(directory_ / "a");
     file.write("new");
-    EXPECT_EQ(entries(), 2U);
+    EXPECT_EQ(read_file(directory_ / "a"), "old");
     for (const auto& entry : fs::directory_iterator(directory_))
       EXPECT_EQ(is_temporary_name(entry.path()), entry.path().filename() != "a");
   }
   EXPECT_EQ(read_file(directory_ / "a"), "old");
+  EXPECT_EQ(entries(), 1U);
+}
+
+// The child ends as if killed: no destructor runs.
+TEST_F(FilesTest, AProcessThatDiesLeavesNothing) {
+  if (::access("/proc/self/fd", F_OK) != 0 || ::open(directory_.c_str(), O_TMPFILE | O_RDWR) < 0)
+    GTEST_SKIP() << "files without a name are unknown to the file system of " << directory_;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    AtomicFile file(directory_ / "a");
+    file.write("new");
+    ::_exit(0);
+  }
+  ASSERT_GT(child, 0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(entries(), 0U);
+}
+
+TEST_F(FilesTest, WritesOverWhatWasWritten) {
+  AtomicFile file(directory_ / "a");
+  file.write("....tail");
+  file.write_at(0, std::as_bytes(std::span(std::string_view("head"))));
+  char bytes[4];
+  ASSERT_EQ(::pread(file.descriptor(), bytes, 4, 2), 4);
+  EXPECT_EQ(std::string_view(bytes, 4), "adta");
+  file.commit();
+  EXPECT_EQ(read_file(directory_ / "a"), "headtail");
+  EXPECT_EQ(file.descriptor(), -1);
   EXPECT_EQ(entries(), 1U);
 }
 

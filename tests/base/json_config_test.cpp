@@ -34,13 +34,6 @@ TEST(ParseJson, RefusesWhatTheLibraryWouldAccept) {
   EXPECT_NE(message_of([&] { parse_json(deep, "x"); }).find("deeper"), std::string::npos);
 }
 
-TEST(NearestWord, FindsTyposAndNothingFarAway) {
-  const std::vector<std::string> known = {"d_state", "d_conv", "expand"};
-  EXPECT_EQ(nearest_word("d_sate", known), "d_state");
-  EXPECT_EQ(nearest_word("expnd", known), "expand");
-  EXPECT_EQ(nearest_word("zzzzzzzzzzzz", known), "");
-}
-
 TEST(JsonObject, ReadsValuesAndFallsBack) {
   const auto json = parse_json(
       R"({"n": 3, "x": 0.5, "flag": true, "name": "abc", "words": ["a", "b"], "raw": [1]})", "x");

@@ -304,7 +304,7 @@ TEST_F(GenomeTest, ExplainsACacheFolderThatCannotBeWritten) {
   const std::string file = folder_.write("file", "x");
   const std::string message =
       error_of([&] { Genome::open({path}, file + "/cache"); }, ErrorKind::kRuntime);
-  EXPECT_CONTAINS(message, "cannot write the genome cache in " + file);
+  EXPECT_CONTAINS(message, "cannot write " + file + "/cache");
   EXPECT_CONTAINS(message, "STRANDWAVE_CACHE");
 }
 
@@ -321,7 +321,7 @@ TEST_F(GenomeTest, LeavesNothingWhenTheDiskIsFull) {
   const std::string message = error_of([&] { open(path); }, ErrorKind::kRuntime);
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   std::signal(SIGXFSZ, SIG_DFL);
-  EXPECT_CONTAINS(message, "cannot write the genome cache in " + folder_.path("cache"));
+  EXPECT_CONTAINS(message, "cannot write " + folder_.path("cache"));
   EXPECT_EQ(folder_.file_count("cache"), 0U);
   EXPECT_TRUE(open(path).files()[0].built);
 }
