@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "genomics/sequence_classifier.h"
 
 namespace strandwave {
+
+struct LabelledFragment;
 
 struct PrefixOptions {
   std::vector<int64_t> lengths;  // bases after which to ask; ascending, positive
@@ -29,10 +32,11 @@ struct PrefixDecision {
 class PrefixClassifier {
  public:
   // Class heads only. Throws Error(kUsage) for another head, lengths that do not ascend, min_prob
-  // out of range. `classifier` gives model, calibration and prior and must outlive this.
+  // out of range. `classifier` gives model, calibration and prior.
   PrefixClassifier(const SequenceClassifier& classifier, PrefixOptions options);
 
   const PrefixOptions& options() const { return options_; }
+  const SequenceClassifier& classifier() const { return classifier_; }
 
   // One decision per read, in order: at the first prefix whose most probable class reaches
   // min_prob, else at the read's end.
@@ -42,16 +46,15 @@ class PrefixClassifier {
       std::span<const std::vector<uint8_t>> reads) const;
 
  private:
-  using Answers = std::vector<std::vector<PrefixDecision>>;
-  Answers run(std::span<const std::vector<uint8_t>> reads, bool stop_early) const;
-  void run_group(std::span<const std::vector<uint8_t>> reads, bool stop_early,
-                 std::span<std::vector<PrefixDecision>> answers) const;
+  std::vector<std::vector<PrefixDecision>> run(std::span<const std::vector<uint8_t>> reads,
+                                               bool stop_early) const;
 
   SequenceClassifier classifier_;  // one strand
   PrefixOptions options_;
 };
 
-// Accuracy against bases read, and what a decision costs.
+// Accuracy against bases read, and what a decision costs. The JSON has these names; the step at the
+// reads' ends has "bases": null, measures of no reads are null.
 struct PrefixStep {
   int64_t bases = 0;           // 0: the reads' ends
   int64_t reads = 0;           // that reach it
@@ -73,7 +76,10 @@ struct PrefixEvaluation {
 
   nlohmann::json to_json() const;
 };
+// Progress is called between batches and may throw. The times are wall times on the model's device,
+// measured in a second pass that decides early.
 PrefixEvaluation evaluate_prefixes(const PrefixClassifier& classifier,
-                                   const std::vector<LabelledFragment>& fragments);
+                                   const std::vector<LabelledFragment>& fragments,
+                                   const std::function<void()>& progress = {});
 
 }  // namespace strandwave
