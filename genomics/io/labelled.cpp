@@ -4,17 +4,16 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <optional>
-#include <set>
 #include <string_view>
 #include <utility>
 
 #include "core/base/error.h"
 #include "genomics/io/byte_reader.h"
+#include "genomics/io/column_table.h"
+#include "genomics/io/labelled_labels.h"
 #include "genomics/io/sequence_reader.h"
 #include "genomics/io/text_fields.h"
 #include "genomics/io/tokenizer.h"
@@ -22,238 +21,27 @@
 namespace strandwave {
 namespace {
 
-std::string lower_case(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
-bool is_blank_or_comment(const std::string& line) {
-  return line.find_first_not_of(" \t") == std::string::npos || line[0] == '#';
-}
-
-// Fields of one line; in CSV a field may stand in quotes, in which "" is a quote.
-std::vector<std::string> split_row(const std::string& line, char separator,
-                                   const std::string& where) {
-  if (separator == ' ') {
-    const auto words = split_words(line);
-    return {words.begin(), words.end()};
-  }
-  std::vector<std::string> fields(1);
-  bool quoted = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"') {
-      fields.back() += '"';
-      ++i;
-    } else if (c == '"' && (quoted || fields.back().empty())) {
-      quoted = !quoted;
-    } else if (c == separator && !quoted) {
-      fields.emplace_back();
-    } else {
-      fields.back() += c;
-    }
-  }
-  if (quoted) throw input_error(where + ": a quote is not closed.");
-  return fields;
-}
-
-char separator_of(const std::string& line) {
-  if (line.find('\t') != std::string::npos) return '\t';
-  return line.find(',') != std::string::npos ? ',' : ' ';
-}
-
-// A table whose columns are found by name.
-class Table {
- public:
-  explicit Table(const std::string& path) : in_(path) {
-    while (in_.line(line_)) {
-      if (!is_blank_or_comment(line_)) break;
-    }
-    if (in_.line_number() == 0 || is_blank_or_comment(line_))
-      throw input_error(in_.name() + " holds no row.");
-    strip_byte_order_mark();
-    separator_ = separator_of(line_);
-    header_ = split_row(line_, separator_, where());
-    for (std::string& name : header_) {
-      name = lower_case(name);
-      if (name == "seq") name = "sequence";
-    }
-  }
-
-  const std::vector<std::string>& header() const { return header_; }
-  bool has(const std::string& column) const { return index(column).has_value(); }
-  // The first line is a row already: the columns get these names.
-  void use_first_line_as_row(std::vector<std::string> names) {
-    names.resize(std::min(names.size(), header_.size()));
-    header_ = std::move(names);
-    first_is_row_ = true;
-  }
-  void require(const std::vector<std::string>& columns) const {
-    for (const std::string& column : columns) {
-      if (!has(column))
-        throw input_error(where() + ": no column \"" + column + "\"; found: " + list_of_columns() +
-                          ".");
-    }
-  }
-  std::string list_of_columns() const {
-    std::string text;
-    for (const std::string& name : header_) {
-      text += (text.empty() ? "" : ", ") + name.substr(0, 40) + (name.size() > 40 ? "..." : "");
-    }
-    return text;
-  }
-
-  bool next() {
-    if (!std::exchange(first_is_row_, false)) {
-      do {
-        if (!in_.line(line_)) return false;
-      } while (is_blank_or_comment(line_));
-    }
-    fields_ = split_row(line_, separator_, where());
-    if (fields_.size() != header_.size()) {
-      throw input_error(where() + ": " + std::to_string(fields_.size()) +
-                        " columns where the header has " + std::to_string(header_.size()) + ".");
-    }
-    return true;
-  }
-  // The value of a column in this row; empty when there is no such column.
-  std::string value(const std::string& column) const {
-    const auto at = index(column);
-    return at ? fields_[*at] : "";
-  }
-  std::string where() const { return in_.name() + ", line " + std::to_string(in_.line_number()); }
-  int64_t line_number() const { return in_.line_number(); }
-
- private:
-  std::optional<size_t> index(const std::string& column) const {
-    const auto found = std::find(header_.begin(), header_.end(), column);
-    if (found == header_.end()) return std::nullopt;
-    return static_cast<size_t>(found - header_.begin());
-  }
-  void strip_byte_order_mark() {
-    if (line_.substr(0, 3) == "\xef\xbb\xbf") line_.erase(0, 3);
-  }
-
-  ByteReader in_;
-  std::string line_;
-  char separator_ = ',';
-  std::vector<std::string> header_;
-  std::vector<std::string> fields_;
-  bool first_is_row_ = false;
-};
-
-// Turns label texts into class indices or values.
-class Labels {
- public:
-  explicit Labels(const LabelledOptions& options) : options_(options) {}
-
-  void add(const std::string& text, const std::string& where) {
-    if (text.empty()) throw input_error(where + ": the label is empty.");
-    if (options_.regression) {
-      const auto value = parse_number<double>(text);
-      if (!value || !std::isfinite(*value)) {
-        throw input_error(where + ": the label \"" + text +
-                          "\" is not a number; regression needs numbers.");
-      }
-    } else if (!options_.labels.empty() && std::find(options_.labels.begin(), options_.labels.end(),
-                                                     text) == options_.labels.end()) {
-      throw input_error(where + ": the label \"" + text + "\" is none of the " +
-                        std::to_string(options_.labels.size()) + " known classes (" +
-                        options_.labels.front() + " ... " + options_.labels.back() + ").");
-    }
-    texts_.push_back(text);
-  }
-
-  // The classes in order. `name` is the file, for the error when there is only one.
-  std::vector<std::string> classes(const std::string& name) const {
-    if (options_.regression) return {};
-    if (!options_.labels.empty()) return options_.labels;
-    const std::set<std::string> distinct(texts_.begin(), texts_.end());
-    std::vector<std::string> sorted(distinct.begin(), distinct.end());
-    if (sorted.size() == 1) {
-      throw input_error(name + " has one class only, \"" + sorted.front() +
-                        "\": a classifier needs at least two.");
-    }
-    const bool numbers = std::all_of(sorted.begin(), sorted.end(), parse_number<double>);
-    if (numbers) {
-      std::sort(sorted.begin(), sorted.end(), [](const std::string& a, const std::string& b) {
-        return *parse_number<double>(a) < *parse_number<double>(b);
-      });
-    }
-    return sorted;
-  }
-
-  template <typename Row>
-  void assign(const std::vector<std::string>& classes, std::vector<Row>& rows) const {
-    std::map<std::string, int32_t> index;
-    for (size_t i = 0; i < classes.size(); ++i) index[classes[i]] = static_cast<int32_t>(i);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      rows[i].label = options_.regression ? -1 : index.at(texts_[i]);
-      rows[i].value = options_.regression ? *parse_number<double>(texts_[i]) : 0;
-    }
-  }
-
- private:
-  const LabelledOptions& options_;
-  std::vector<std::string> texts_;
-};
-
-std::string normal_split(const std::string& text, const std::string& where) {
-  const std::string split = lower_case(text);
-  if (split == "valid" || split == "val" || split == "dev") return "validation";
-  if (split.empty() || split == "train" || split == "validation" || split == "test") return split;
-  throw input_error(where + ": the split \"" + text + "\" is none of train, validation and test.");
-}
-
-// A group must lie in one split.
-class Groups {
- public:
-  void check(const std::string& group, const std::string& split, const std::string& where) {
-    if (group.empty()) return;
-    const auto [known, is_new] = split_of_.emplace(group, split);
-    if (!is_new && known->second != split) {
-      throw input_error(where + ": the group \"" + group + "\" is in the splits \"" +
-                        known->second + "\" and \"" + split + "\"; a group must not be divided.");
-    }
-  }
-
- private:
-  std::map<std::string, std::string> split_of_;
-};
+namespace fs = std::filesystem;
 
 std::string resolve(const std::string& path, const std::string& manifest) {
-  const std::filesystem::path file(path);
+  const fs::path file(path);
   if (file.is_absolute()) return path;
-  return (std::filesystem::path(manifest).parent_path() / file).lexically_normal().string();
+  return (fs::path(manifest).parent_path() / file).lexically_normal().string();
 }
 
 void require_file(const std::string& path, const std::string& where) {
   std::error_code failure;
-  if (std::filesystem::is_directory(path, failure))
+  if (fs::is_directory(path, failure))
     throw input_error(where + ": " + path + " is a folder, not a file.");
   if (::access(path.c_str(), R_OK) != 0) {
     throw input_error(where + ": cannot read " + path + ": " + std::strerror(errno) + ".");
   }
 }
 
-bool first_column_is_file(const Table& table, const std::string& manifest,
-                          const std::string& first) {
+bool first_column_is_file(const ColumnTable& table, const std::string& manifest) {
   std::error_code failure;
   return table.header().size() >= 2 &&
-         std::filesystem::is_regular_file(resolve(first, manifest), failure);
-}
-
-// The first field as it stands in the file (column names are folded to lower case).
-std::string first_field(const std::string& path) {
-  ByteReader in(path);
-  std::string line;
-  while (in.line(line) && is_blank_or_comment(line)) {
-  }
-  const auto fields = split_row(line, separator_of(line), path);
-  return fields.empty() ? "" : fields[0];
+         fs::is_regular_file(resolve(table.first_field(), manifest), failure);
 }
 
 void require_letters(const std::string& sequence, const std::string& where) {
@@ -276,10 +64,10 @@ std::optional<std::string> keyed(std::string_view comment, std::string_view key)
 }
 
 // Ordinary headers have a second word too, and it is seldom a label.
-void refuse_descriptions(bool keyed_labels, const LabelledData& data, const std::string& name) {
+void refuse_descriptions(const LabelledData& data, const std::string& name) {
   constexpr size_t kFewClasses = 20;
   const size_t classes = data.labels.size();
-  if (keyed_labels || classes <= kFewClasses || 2 * classes <= data.sequences.size()) return;
+  if (classes <= kFewClasses || 2 * classes <= data.sequences.size()) return;
   throw input_error(name + ": the second words of the headers are " + std::to_string(classes) +
                     " different ones in " + std::to_string(data.sequences.size()) +
                     " records, which are no labels. Write label=NAME into the headers.");
@@ -289,131 +77,243 @@ void refuse_standard_input(const std::string& path) {
   if (path == "-") throw usage_error("labelled data must be a file: it is read more than once.");
 }
 
-}  // namespace
+// The split that a file name or key stands for, or nothing.
+std::optional<std::string> split_named(const std::string& name) {
+  for (const char* known : {"train", "validation", "valid", "val", "dev", "test"})
+    if (name == known) return normal_split(name, "");
+  return std::nullopt;
+}
 
-LabelledFormat labelled_format(const std::string& path) {
-  refuse_standard_input(path);
+std::vector<LabelledFile> in_order(const std::map<std::string, std::string>& path_of,
+                                   const std::string& data) {
+  if (!path_of.contains("train"))
+    throw input_error(data + " names no training data: a folder needs the file train.csv (or " +
+                      "train.tsv, train.fa; dev.csv and test.csv beside it), a list train=PATH.");
+  std::vector<LabelledFile> files;
+  for (const char* split : {"train", "validation", "test"}) {
+    const auto found = path_of.find(split);
+    if (found != path_of.end()) files.push_back({found->second, split});
+  }
+  return files;
+}
+
+std::vector<LabelledFile> files_of_folder(const std::string& folder) {
+  std::map<std::string, std::string> path_of;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const auto split = split_named(name.substr(0, name.find('.')));
+    if (!split || !entry.is_regular_file()) continue;
+    const auto [known, is_new] = path_of.try_emplace(*split, entry.path().string());
+    if (!is_new)
+      throw input_error(folder + " has two files for the split \"" + *split + "\": " +
+                        std::min(known->second, entry.path().string()) + " and " +
+                        std::max(known->second, entry.path().string()) +
+                        ". Name them as train=PATH,validation=PATH,test=PATH.");
+  }
+  return in_order(path_of, folder);
+}
+
+// "split=PATH" for each part between commas, or nothing when the first part is none.
+std::optional<std::vector<LabelledFile>> files_of_list(const std::string& data) {
+  std::map<std::string, std::string> path_of;
+  for (const std::string_view part : split_fields(data, ',')) {
+    const size_t equals = part.find('=');
+    const auto split = split_named(std::string(part.substr(0, equals)));
+    if (equals == std::string_view::npos || !split) {
+      if (path_of.empty()) return std::nullopt;
+      throw usage_error("\"" + std::string(part) + "\" in \"" + data +
+                        "\" is none of train=PATH, validation=PATH and test=PATH.");
+    }
+    if (!path_of.try_emplace(*split, part.substr(equals + 1)).second)
+      throw usage_error("\"" + data + "\" names the split \"" + *split + "\" twice.");
+  }
+  return in_order(path_of, data);
+}
+
+LabelledFormat format_of_file(const std::string& path) {
   const std::string start(ByteReader(path).peek(1));
   if (start == ">" || start == "@") return LabelledFormat::kFasta;
-  const Table table(path);
+  const ColumnTable table(path);
   if (table.has("sequence") && table.has("label")) return LabelledFormat::kCsv;
-  if (table.has("path") || first_column_is_file(table, path, first_field(path)))
-    return LabelledFormat::kManifest;
+  if (table.has("path") || first_column_is_file(table, path)) return LabelledFormat::kManifest;
   throw input_error(
       table.where() +
       ": neither a manifest (columns path, label), nor a table (columns sequence, label), " +
       "nor FASTA; columns found: " + table.list_of_columns() + ".");
 }
 
+// Reads one or more files of labelled sequences into one set.
+class SequenceCollector {
+ public:
+  explicit SequenceCollector(const LabelledOptions& options) : labels_(options) {}
+
+  void add_table(const LabelledFile& file) {
+    ColumnTable table(file.path);
+    table.require({"sequence", "label"});
+    table.refuse_misspelt({"group", "split"});
+    const size_t before = data_.sequences.size();
+    while (table.next()) {
+      LabelledSequence row;
+      row.sequence = table.value("sequence");
+      row.name = table.has("name") ? table.value("name")
+                                   : (file.split.empty() ? "" : file.split + ":") + "row" +
+                                         std::to_string(data_.sequences.size() - before + 1);
+      row.group = table.value("group");
+      row.text = table.value("label");
+      require_letters(row.sequence, table.where());
+      add(std::move(row), table.value("split"), file, table.where());
+    }
+    if (data_.sequences.size() == before)
+      throw input_error(file.path + " has a header but no row.");
+  }
+
+  void add_fasta(const LabelledFile& file) {
+    SequenceReader reader(file.path);
+    SequenceRecord record;
+    const size_t before = data_.sequences.size();
+    bool any_keyed = false;
+    while (reader.next(record)) {
+      const std::string where = display_path(file.path) + ", record " +
+                                std::to_string(record.number) + " \"" + record.name + "\"";
+      std::optional<std::string> label = keyed(record.comment, "label");
+      if (data_.sequences.size() == before) any_keyed = label.has_value();
+      if (!any_keyed && !label) {
+        const auto words = split_words(record.comment);
+        if (!words.empty()) label = std::string(words[0]);
+      } else if (any_keyed != label.has_value()) {
+        throw input_error(where +
+                          ": some records have label=NAME in their header and some have not.");
+      }
+      if (!label)
+        throw input_error(
+            where + ": no label; the header needs label=NAME or the label as its second word.");
+      LabelledSequence row;
+      row.name = record.name;
+      row.sequence = record.sequence;
+      row.group = keyed(record.comment, "group").value_or("");
+      row.text = *label;
+      add(std::move(row), keyed(record.comment, "split").value_or(""), file, where);
+    }
+    if (data_.sequences.size() == before)
+      throw input_error(display_path(file.path) + " holds no sequence.");
+    second_words_ |= !any_keyed;
+  }
+
+  LabelledData finish(const std::string& name) {
+    data_.labels = labels_.assign(data_.sequences, name);
+    if (second_words_) refuse_descriptions(data_, name);
+    return std::move(data_);
+  }
+
+ private:
+  void add(LabelledSequence row, const std::string& split, const LabelledFile& file,
+           const std::string& where) {
+    row.split = normal_split(split, where);
+    if (!file.split.empty()) {
+      if (!row.split.empty() && row.split != file.split)
+        throw input_error(where + ": the split \"" + row.split + "\" in a file that is given as " +
+                          file.split + ".");
+      row.split = file.split;
+    }
+    groups_.add(row, where);
+    labels_.check(row.text, where);
+    data_.sequences.push_back(std::move(row));
+  }
+
+  LabelReader labels_;
+  GroupCheck groups_;
+  LabelledData data_;
+  bool second_words_ = false;
+};
+
+int64_t parse_taxid(const std::string& text, const std::string& where) {
+  if (text.empty()) return 0;
+  const auto taxid = parse_number<int64_t>(text);
+  if (!taxid || *taxid < 1)
+    throw input_error(where + ": the taxid \"" + text + "\" is no number of NCBI's taxonomy.");
+  return *taxid;
+}
+
+}  // namespace
+
+std::vector<LabelledFile> labelled_files(const std::string& data) {
+  refuse_standard_input(data);
+  std::error_code failure;
+  if (fs::is_directory(data, failure)) return files_of_folder(data);
+  if (!fs::exists(data, failure)) {
+    if (auto files = files_of_list(data)) return *files;
+  }
+  return {{data, ""}};
+}
+
+LabelledFormat labelled_format(const std::string& data) {
+  return format_of_file(labelled_files(data)[0].path);
+}
+
 Manifest read_manifest(const std::string& path, const LabelledOptions& options) {
   refuse_standard_input(path);
-  Table table(path);
-  if (!table.has("path") && first_column_is_file(table, path, first_field(path))) {
-    table.use_first_line_as_row({"path", "label", "group", "split"});
-  }
+  ColumnTable table(path);
+  if (!table.has("path") && first_column_is_file(table, path))
+    table.use_first_line_as_row({"path", "label", "group", "split", "taxid"});
   table.require({"path", "label"});
+  table.refuse_misspelt({"group", "split", "taxid"});
   Manifest manifest;
-  Labels labels(options);
-  Groups groups;
+  const LabelReader labels(options);
+  GroupCheck groups;
   std::map<std::string, int64_t> lines;
   while (table.next()) {
     const std::string where = table.where();
     if (table.value("path").empty()) throw input_error(where + ": the path is empty.");
     ManifestRow row;
     row.path = resolve(table.value("path"), path);
+    row.text = table.value("label");
     row.group = table.value("group");
     row.split = normal_split(table.value("split"), where);
+    row.taxid = parse_taxid(table.value("taxid"), where);
     row.line = table.line_number();
     require_file(row.path, where);
-    groups.check(row.group, row.split, where);
+    groups.add(row, where);
     const auto [known, is_new] = lines.emplace(row.path, row.line);
     if (!is_new)
       throw input_error(where + ": " + row.path + " stands in line " +
                         std::to_string(known->second) + " already.");
-    labels.add(table.value("label"), where);
+    labels.check(row.text, where);
     manifest.rows.push_back(std::move(row));
   }
   if (manifest.rows.empty()) throw input_error(path + " has a header but no row.");
-  manifest.labels = labels.classes(path);
-  labels.assign(manifest.labels, manifest.rows);
+  manifest.labels = labels.assign(manifest.rows, path);
   return manifest;
 }
 
 LabelledData read_labelled_csv(const std::string& path, const LabelledOptions& options) {
-  Table table(path);
-  table.require({"sequence", "label"});
-  LabelledData data;
-  Labels labels(options);
-  Groups groups;
-  while (table.next()) {
-    const std::string where = table.where();
-    LabelledSequence row;
-    row.sequence = table.value("sequence");
-    row.name =
-        table.has("name") ? table.value("name") : "row" + std::to_string(data.sequences.size() + 1);
-    row.group = table.value("group");
-    row.split = normal_split(table.value("split"), where);
-    require_letters(row.sequence, where);
-    groups.check(row.group, row.split, where);
-    labels.add(table.value("label"), where);
-    data.sequences.push_back(std::move(row));
-  }
-  if (data.sequences.empty()) throw input_error(path + " has a header but no row.");
-  data.labels = labels.classes(path);
-  labels.assign(data.labels, data.sequences);
-  return data;
+  SequenceCollector collector(options);
+  collector.add_table({path, ""});
+  return collector.finish(path);
 }
 
 LabelledData read_labelled_fasta(const std::string& path, const LabelledOptions& options) {
-  LabelledData data;
-  Labels labels(options);
-  Groups groups;
-  SequenceReader reader(path);
-  SequenceRecord record;
-  bool any_keyed = false;
-  while (reader.next(record)) {
-    const std::string where = display_path(path) + ", record " + std::to_string(record.number) +
-                              " \"" + record.name + "\"";
-    std::optional<std::string> label = keyed(record.comment, "label");
-    if (data.sequences.empty()) any_keyed = label.has_value();
-    if (!any_keyed && !label) {
-      const auto words = split_words(record.comment);
-      if (!words.empty()) label = std::string(words[0]);
-    } else if (any_keyed != label.has_value()) {
-      throw input_error(where +
-                        ": some records have label=NAME in their header and some have not.");
-    }
-    if (!label)
-      throw input_error(where +
-                        ": no label; the header needs label=NAME or the label as its second word.");
-    LabelledSequence row;
-    row.name = record.name;
-    row.sequence = record.sequence;
-    row.group = keyed(record.comment, "group").value_or("");
-    row.split = normal_split(keyed(record.comment, "split").value_or(""), where);
-    groups.check(row.group, row.split, where);
-    labels.add(*label, where);
-    data.sequences.push_back(std::move(row));
-  }
-  if (data.sequences.empty()) throw input_error(display_path(path) + " holds no sequence.");
-  data.labels = labels.classes(display_path(path));
-  refuse_descriptions(any_keyed, data, display_path(path));
-  labels.assign(data.labels, data.sequences);
-  return data;
+  SequenceCollector collector(options);
+  collector.add_fasta({path, ""});
+  return collector.finish(display_path(path));
 }
 
-LabelledData read_labelled(const std::string& path, const LabelledOptions& options) {
-  switch (labelled_format(path)) {
-    case LabelledFormat::kCsv:
-      return read_labelled_csv(path, options);
-    case LabelledFormat::kFasta:
-      return read_labelled_fasta(path, options);
-    case LabelledFormat::kManifest:
-      break;
+LabelledData read_labelled(const std::string& data, const LabelledOptions& options) {
+  SequenceCollector collector(options);
+  for (const LabelledFile& file : labelled_files(data)) {
+    switch (format_of_file(file.path)) {
+      case LabelledFormat::kCsv:
+        collector.add_table(file);
+        break;
+      case LabelledFormat::kFasta:
+        collector.add_fasta(file);
+        break;
+      case LabelledFormat::kManifest:
+        throw usage_error(file.path +
+                          " is a manifest of files; a table with the columns sequence and label, "
+                          "or FASTA, is needed here.");
+    }
   }
-  throw usage_error(path +
-                    " is a manifest of files; a table with the columns sequence and label, or "
-                    "FASTA, is needed here.");
+  return collector.finish(data);
 }
 
 void require_every_class(const std::vector<std::string>& labels, const std::vector<int64_t>& counts,

@@ -77,7 +77,8 @@ TEST_F(LabelledTest, SaysWhatIsWrongWithAManifest) {
                   "the split \"learn\" is none of");
   EXPECT_CONTAINS(
       manifest_refusal("path\tlabel\tgroup\tsplit\na.fa\tx\tg\ttrain\nb.fa\ty\tg\ttest\n"),
-      "line 3: the group \"g\" is in the splits \"train\" and \"test\"");
+      "line 3: the group \"g\" is in the split \"test\", but in the split \"train\" at " +
+          folder_.path("data") + ", line 2");
   EXPECT_CONTAINS(manifest_refusal("path\tlabel\n"), "has a header but no row");
   EXPECT_CONTAINS(manifest_refusal("path\tlabel\na.fa\n"),
                   "line 2: 1 columns where the header has 2");
@@ -145,10 +146,10 @@ TEST_F(LabelledTest, TakesKnownClassesAndNumbers) {
   EXPECT_CONTAINS(refusal("sequence,label\nAC,q\n", known),
                   "line 2: the label \"q\" is none of the 3 known classes");
   LabelledOptions regression;
-  regression.regression = true;
+  regression.kind = LabelKind::kRegression;
   const LabelledData numbers = table("sequence,label\nAC,1.5\nAC,-2e3\n", regression);
-  EXPECT_TRUE(numbers.labels.empty());
-  EXPECT_EQ(numbers.sequences[1].value, -2000);
+  EXPECT_EQ(numbers.labels, Texts{"value"});
+  EXPECT_EQ(numbers.sequences[1].targets, std::vector<float>{-2000});
   EXPECT_EQ(numbers.sequences[1].label, -1);
   EXPECT_CONTAINS(refusal("sequence,label\nAC,high\n", regression), "\"high\" is not a number");
   EXPECT_CONTAINS(refusal("sequence,label\nAC,nan\n", regression), "\"nan\" is not a number");
