@@ -39,45 +39,6 @@ std::shared_ptr<SequenceModel> tiny_classifier(
   return std::make_shared<SequenceModel>(config, 3);
 }
 
-TEST(SequenceClassifierTest, BatchingPackingAndPiecesAgree) {
-  std::vector<std::vector<uint8_t>> sequences;
-  for (const int length : {150, 1, 37, 150, 600, 2, 150})
-    sequences.push_back(ids_of(random_letters(length, sequences.size())));
-  for (const auto pooling : {HeadConfig::Pooling::kMean, HeadConfig::Pooling::kLast}) {
-    const auto model = tiny_classifier(pooling);
-    const auto together = SequenceClassifier(model, {true, 1 << 16}).probabilities(sequences);
-    const auto alone = SequenceClassifier(model, {true, 600}).probabilities(sequences);
-    const auto pieces = SequenceClassifier(model, {true, 64}).probabilities(sequences);
-    ASSERT_EQ(together.size(), sequences.size());
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      float sum = 0;
-      for (size_t c = 0; c < 3; ++c) {
-        EXPECT_NEAR(together[i][c], alone[i][c], 1e-5);
-        EXPECT_NEAR(together[i][c], pieces[i][c], 1e-5);
-        sum += together[i][c];
-      }
-      EXPECT_NEAR(sum, 1, 1e-6);
-    }
-  }
-}
-
-TEST(SequenceClassifierTest, BothStrandsGiveTheSame) {
-  const SequenceClassifier classifier(tiny_classifier(), {});
-  std::vector<uint8_t> forward = ids_of(random_letters(90, 1)), backward = forward;
-  dna::reverse_complement(backward);
-  const auto rows = classifier.probabilities({forward, backward});
-  for (size_t c = 0; c < 3; ++c) EXPECT_NEAR(rows[0][c], rows[1][c], 1e-6);
-  const auto one =
-      SequenceClassifier(tiny_classifier(), {false, 1 << 16}).probabilities({forward, backward});
-  EXPECT_GT(std::abs(one[0][0] - one[1][0]), 1e-6);
-}
-
-TEST(SequenceClassifierTest, LanguageModelsAreRefused) {
-  ModelConfig config;
-  config.d_model = 8;
-  EXPECT_THROW(SequenceClassifier(std::make_shared<SequenceModel>(config, 0), {}), Error);
-}
-
 class FragmentsTest : public ::testing::Test {
  protected:
   FragmentsTest() {
