@@ -11,6 +11,7 @@ void add_dna_finetune(CLI::App& dna);
 void add_dna_classify(CLI::App& dna);
 void add_dna_evaluate(CLI::App& dna);
 void add_model(CLI::App& program);
+void add_report(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_doctor(CLI::App& program);
 

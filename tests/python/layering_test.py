@@ -32,7 +32,8 @@ def is_raw(path):
 
 
 def needs_no_torch(path):
-    return is_raw(path) or path.startswith(("core/base/", "genomics/io/", "genomics/baselines/"))
+    return is_raw(path) or path.startswith(
+        ("core/base/", "core/report/", "genomics/io/", "genomics/baselines/", "genomics/report_"))
 
 
 def may_include_cuda(path):
