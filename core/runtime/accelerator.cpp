@@ -14,8 +14,8 @@ namespace strandwave {
 
 c10::Device parse_device(const std::string& text) {
   if (text == "cpu") return c10::Device(c10::kCPU);
-  if (text == "auto") return cuda_available() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
-  const bool cuda = text == "cuda";
+  if (text == "auto" && !cuda_available()) return c10::Device(c10::kCPU);
+  const bool cuda = text == "cuda" || text == "auto";
   int index = 0;
   if (!cuda) {
     const std::string prefix = "cuda:";
@@ -36,6 +36,8 @@ c10::Device parse_device(const std::string& text) {
                           "visible: check `nvidia-smi`, or use --device cpu");
   if (index >= at::globalContext().getAcceleratorHooksInterface().deviceCount())
     throw runtime_failure("device '" + text + "' was asked for, but this machine has fewer GPUs");
+  const std::string problem = kernel_problem(index);
+  if (!problem.empty()) throw runtime_failure(problem);
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 

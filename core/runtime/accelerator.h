@@ -14,7 +14,7 @@ bool cuda_available();
 // True when this program was built with the CUDA kernels.
 bool built_with_cuda();
 // "auto", "cpu", "cuda", "cuda:1" -> device. Throws Error(kRuntime) when a GPU is asked for and
-// absent (saying why), Error(kUsage) when the text is none of these.
+// absent or cannot run the kernels (saying why), Error(kUsage) when the text is none of these.
 c10::Device parse_device(const std::string& text);
 
 struct DeviceMemory {
@@ -31,6 +31,10 @@ std::string device_description(c10::Device device);
 int gpu_count();
 // "driver 580.65.06 (CUDA 13.0), runtime 13.0" or what is missing; empty in a build without CUDA.
 std::string cuda_description();
+// What the kernels were built for, by CMake's names: "75-real,90a-real"; empty without CUDA.
+std::string cuda_architectures();
+// Why the kernels cannot run on GPU number `gpu` and what to do; empty when they can.
+std::string kernel_problem(int gpu);
 
 // Deterministic algorithms, cuBLAS workspace fixed, cuDNN benchmark off, TF32 off. Call before the
 // first CUDA use.

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "core/runtime/accelerator_common.h"
+#include "core/runtime/cuda_architectures.h"
 
 namespace strandwave {
 namespace {
@@ -50,6 +51,15 @@ std::string cuda_description() {
   std::string text = driver == 0 ? "no driver" : "driver " + (name.empty() ? "" : name + " ");
   if (driver > 0) text += "(CUDA " + dotted(driver) + ")";
   return text + ", runtime " + dotted(runtime);
+}
+
+std::string cuda_architectures() { return STRANDWAVE_CUDA_ARCHITECTURES; }
+
+std::string kernel_problem(int gpu) {
+  const cudaDeviceProp& properties =
+      *at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(gpu));
+  return kernel_problem(cuda_architectures(), gpu, properties.name, properties.major,
+                        properties.minor);
 }
 
 std::string device_description(c10::Device device) {

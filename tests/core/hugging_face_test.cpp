@@ -118,6 +118,26 @@ TEST_F(HuggingFaceTest, ExportAndImportAreInverse) {
   export_hugging_face(directory_ / "out", *model, /*replace=*/true);
 }
 
+TEST_F(HuggingFaceTest, TheRowsThatAreTokensAreKept) {
+  ModelConfig config;
+  config.d_model = 8;
+  config.stack = "M";
+  config.vocab_size = 16;
+  config.valid_vocab_size = 12;
+  const SequenceModel model(config, 1);
+  export_hugging_face(directory_ / "out", model);
+  const auto imported = import_model(directory_ / "out");
+  EXPECT_EQ(imported->config().valid_vocab_size, 12);
+  expect_equal_models(model, *imported);
+  auto changed = read_json_file(directory_ / "out" / "config.json");
+  changed["valid_vocab_size"] = 17;
+  write_file_atomically(directory_ / "out" / "config.json", changed.dump());
+  const std::string message = message_of([&] { import_model(directory_ / "out"); });
+  EXPECT_NE(message.find("\"valid_vocab_size\" must be an integer from 0 to 16, got 17"),
+            std::string::npos)
+      << message;
+}
+
 TEST_F(HuggingFaceTest, UntiedHead) {
   auto config = fixture_config();
   config["tie_word_embeddings"] = false;
@@ -257,7 +277,8 @@ TEST_F(HuggingFaceTest, ExportRefusesWhatTheFormLacks) {
             }).find("layers differ"),
             std::string::npos);
   config.stack = "M";
-  config.head = {HeadConfig::Kind::kClassifier, {"a", "b"}, HeadConfig::Pooling::kMean};
+  config.head.kind = HeadConfig::Kind::kClassifier;
+  config.head.classes = {"a", "b"};
   EXPECT_NE(message_of([&] {
               export_hugging_face(directory_ / "x", SequenceModel(config, 1));
             }).find("classifier head"),

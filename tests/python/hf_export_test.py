@@ -77,7 +77,9 @@ class Export(unittest.TestCase):
         targets = torch.tensor([IDS[base] for base in sequence])
         inputs = torch.cat([torch.tensor([BOS]), targets[:-1]])
         with torch.no_grad():
-            logits = self.load("theirs")(inputs[None], use_cache=False).logits[0, :, :VALID]
+            model = self.load("theirs")
+            self.assertEqual(VALID, model.config.valid_vocab_size)  # ours; transformers keeps it
+            logits = model(inputs[None], use_cache=False).logits[0, :, :VALID]
         bits = torch.nn.functional.cross_entropy(logits.double(), targets).item() / math.log(2)
         self.assertLess(bits, 3)  # it has learned something: untrained it is near log2(12)
         self.assertAlmostEqual(bits, figures["bits_per_base"], delta=1e-4)
