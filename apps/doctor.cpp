@@ -24,7 +24,7 @@ std::string torch_path() {
 
 std::string cuda_line() {
   if (!built_with_cuda()) return "none: this program was built without it (preset cuda)";
-  return cuda_description() + ", kernels for " STRANDWAVE_CUDA_ARCHITECTURES;
+  return cuda_description() + ", kernels for " + cuda_architectures();
 }
 
 // One line per GPU.
@@ -32,10 +32,15 @@ std::string gpu_lines() {
   if (!built_with_cuda())
     return "none: this program was built without CUDA (preset cuda builds it)";
   if (gpu_count() == 0) return "none: no GPU with a working driver is visible (see nvidia-smi)";
+  const std::string new_line = "\n             ";
   std::string lines;
-  for (int i = 0; i < gpu_count(); ++i)
-    lines += (i == 0 ? "cuda:" : "\n             cuda:") + std::to_string(i) + " " +
-             device_description(c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(i)));
+  for (int i = 0; i < gpu_count(); ++i) {
+    const c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(i));
+    const std::string problem = kernel_problem(i);
+    lines += (i == 0 ? "" : new_line) + "cuda:" + std::to_string(i) + " " +
+             device_description(gpu) +
+             (problem.empty() ? "; the kernels run on it" : new_line + "MISSING: " + problem);
+  }
   return lines;
 }
 
