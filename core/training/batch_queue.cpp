@@ -54,6 +54,7 @@ StepBatches BatchQueue::prepare(int64_t step) const {
     Batch batch = task_.batch(step, micro_batch);
     TORCH_CHECK(batch.weight >= 0, "the weight of a batch is ", batch.weight,
                 ", not a number >= 0");
+    batch.micro_batch = micro_batch;
     result.weight += batch.weight;
     result.tokens += batch.tokens;
     result.batches.push_back(pin_ ? batch.pinned() : std::move(batch));

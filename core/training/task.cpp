@@ -15,4 +15,11 @@ Batch Batch::pinned() const {
   return moved;
 }
 
+torch::Tensor Task::accumulate(const Batch& batch, GradientSum& gradients) {
+  const torch::Tensor sum = loss(batch);
+  TORCH_CHECK(sum.dim() == 0, "Task::loss must return a scalar, not shape ", sum.sizes());
+  gradients.add(sum);
+  return sum.detach();
+}
+
 }  // namespace strandwave

@@ -22,7 +22,8 @@ struct Batch {
   // The gradient of a step is that of (sum of losses) / (sum of weights over its micro-batches), so
   // that accumulation never changes what a position counts. Not negative; 0 adds nothing.
   double weight = 0;
-  int64_t tokens = 0;  // positions read, for the rate that the log reports
+  int64_t tokens = 0;       // positions read, for the rate that the log reports
+  int64_t micro_batch = 0;  // its number in the step; set by the Trainer
 
   const torch::Tensor& at(const std::string& name) const { return tensors.at(name); }
   // The same batch on `device`. From pinned memory the copies do not block the host.
@@ -36,6 +37,19 @@ struct Metric {
   std::string name;  // for instance "bits_per_base"; log and TensorBoard show it as given
   double value = 0;
   bool higher_is_better = false;  // counts for the first metric of an evaluation only
+};
+
+// Where a task adds to the gradients of a step, in one or several backward passes.
+class GradientSum {
+ public:
+  virtual ~GradientSum() = default;
+  // One backward pass: adds the gradient of
+  //   loss / (weight of the step) + sum_i <outputs_i, output_gradients_i>
+  // to every leaf in the graph. loss: a scalar, the sum of weighted losses. An undefined gradient
+  // stands for zero. What a leaf that is no parameter receives is already divided by the weight of
+  // the step.
+  virtual void add(const torch::Tensor& loss, const std::vector<torch::Tensor>& outputs = {},
+                   const std::vector<torch::Tensor>& output_gradients = {}) = 0;
 };
 
 // Implementations hold the model they train. The Trainer calls batch() on one background thread and
@@ -55,10 +69,19 @@ class Task {
   // synchronise with the device.
   virtual torch::Tensor loss(const Batch& batch) = 0;
 
+  // What the Trainer calls: adds the gradients of the batch's loss and returns loss(batch) without
+  // its graph. Override it to go through the batch piece by piece (chunked_gradients.h) or to carry
+  // tensors from step to step. Must not synchronise with the device.
+  virtual torch::Tensor accumulate(const Batch& batch, GradientSum& gradients);
+
   // Measures the model as it is now (gradients are off). The first metric decides which checkpoint
   // is the best one; none at all means that this task has nothing to measure. A long evaluation
   // calls throw_if_interrupted() (core/base/signals.h) between its batches.
   virtual std::vector<Metric> evaluate() = 0;
+
+  // Whether the run ends now although steps are left: asked after each evaluation and at the start,
+  // after restore(). A run that stopped so counts as complete: the same command does not go on.
+  virtual bool should_stop() const { return false; }
 
   // One line for the log's header: "next base, 3 contigs, 63 Mb, windows of 8192".
   virtual std::string description() const = 0;
@@ -71,8 +94,15 @@ class Task {
   virtual nlohmann::json state() const { return nlohmann::json::object(); }
   virtual void restore(const nlohmann::json& /*state*/) {}
 
+  // Tensors that pass from step to step (the recurrent states of streams): saved in every
+  // checkpoint's training.safetensors as "task.<name>" and given back, on the host, after restore()
+  // and before the first step. None may be given back only at step 0.
+  virtual std::map<std::string, torch::Tensor> carried() const { return {}; }
+  virtual void restore_carried(const std::map<std::string, torch::Tensor>& /*tensors*/) {}
+
   // Small files written beside the model of step `step` (steps finished) in every checkpoint and in
-  // best/ (core/checkpoint): name -> bytes. Called at every save: compute once what does not change.
+  // best/ (core/checkpoint): name -> bytes. Called at every save: compute once what does not
+  // change.
   virtual std::map<std::string, std::string> companions(int64_t /*step*/) const { return {}; }
 
   // The noun of the progress line: "1.3 M bases/s", "1.87 bits/base".

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <numbers>
+#include <string_view>
 #include <utility>
 
 #include "core/base/error.h"
@@ -138,11 +139,57 @@ class AveragedParameters {
   torch::Tensor trained_;
 };
 
+// The gradients of one step, in the flat buffer of the parameters.
+class StepGradients : public GradientSum {
+ public:
+  StepGradients(FlatParameters& parameters, double weight)
+      : parameters_(parameters), weight_(weight) {}
+
+  void add(const torch::Tensor& loss, const std::vector<torch::Tensor>& outputs,
+           const std::vector<torch::Tensor>& output_gradients) override {
+    TORCH_CHECK(outputs.size() == output_gradients.size(), outputs.size(), " outputs and ",
+                output_gradients.size(), " gradients of outputs");
+    torch::autograd::variable_list roots = {loss / weight_};
+    torch::autograd::variable_list root_gradients = {torch::Tensor()};
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (!output_gradients[i].defined() || !outputs[i].requires_grad()) continue;
+      roots.push_back(outputs[i]);
+      root_gradients.push_back(output_gradients[i]);
+    }
+    torch::autograd::backward(roots, root_gradients);
+    parameters_.collect_gradients();
+  }
+
+ private:
+  FlatParameters& parameters_;
+  double weight_;
+};
+
+// Tensors that the task carries from step to step, in training.safetensors.
+constexpr std::string_view kCarriedPrefix = "task.";
+
+void append_carried(NamedTensors& list, const Task& task) {
+  for (const auto& [name, tensor] : task.carried())
+    list.emplace_back(std::string(kCarriedPrefix) + name, tensor.cpu().contiguous());
+}
+
+std::map<std::string, torch::Tensor> carried_tensors(const NamedTensors& list) {
+  std::map<std::string, torch::Tensor> carried;
+  for (const auto& [name, tensor] : list)
+    if (name.starts_with(kCarriedPrefix))
+      carried.emplace(name.substr(kCarriedPrefix.size()), tensor);
+  return carried;
+}
+
 void append_tensors(NamedTensors& list, const FlatParameters& parameters, const torch::Tensor& flat,
                     const std::string& suffix) {
   const torch::Tensor host = flat.cpu();
   for (const auto& entry : parameters.entries())
     list.emplace_back(entry.name + suffix, FlatParameters::view(host, entry));
+}
+
+void append_frozen(NamedTensors& list, const FlatParameters& parameters) {
+  for (const auto& [name, value] : parameters.frozen()) list.emplace_back(name, value.cpu());
 }
 
 // Copies the tensors named <parameter><suffix> into `flat`.
@@ -217,6 +264,7 @@ class Trainer::Loop {
   void restore(const ValidCheckpoint& checkpoint);
   void open_logs();
   void train_step(const StepBatches& data);
+  bool finished() const { return state_.step == config_.steps || task_.should_stop(); }
   bool evaluation_due() const;
   void evaluate();
   void save_best();
@@ -267,7 +315,7 @@ TrainingResult Trainer::Loop::run() {
       if (saving_due()) save();
       tokens_meter_.start(static_cast<double>(state_.tokens));  // the rate is that of training
     }
-    if (state_.step == config_.steps) break;
+    if (finished()) break;
     if (interrupted()) stop();
     train_step(batches.next());
     if (logging_due()) log_interval();
@@ -318,6 +366,7 @@ void Trainer::Loop::restore(const ValidCheckpoint& valid) {
   try {
     state_ = RunState::from_json(checkpoint.state.at("run"));
     task_.restore(checkpoint.state.at("task"));
+    task_.restore_carried(carried_tensors(checkpoint.training));
   } catch (const nlohmann::json::exception& error) {
     throw input_error((valid.directory / "state.json").string() +
                       " is not a training state: " + error.what());
@@ -337,13 +386,9 @@ void Trainer::Loop::open_logs() {
 
 void Trainer::Loop::train_step(const StepBatches& data) {
   torch::Tensor loss_sum = torch::zeros_like(sums_.loss);
-  for (const Batch& batch : data.batches) {
-    const torch::Tensor loss = task_.loss(batch.to(options_.device));
-    TORCH_CHECK(loss.dim() == 0, "Task::loss must return a scalar, not shape ", loss.sizes());
-    (loss / data.weight).backward();
-    parameters_.collect_gradients();
-    loss_sum.add_(loss.detach());
-  }
+  StepGradients gradients(parameters_, data.weight);
+  for (const Batch& batch : data.batches)
+    loss_sum.add_(task_.accumulate(batch.to(options_.device), gradients));
   // A step without any weight has a loss of 0 / 0 and is left out like others that are not finite.
   optimizer_.step(learning_rate(state_.step), loss_sum / data.weight);
   sums_.add(loss_sum, data.weight, optimizer_.left_out());
@@ -399,6 +444,7 @@ void Trainer::Loop::save_best() {
   Checkpoint model;
   model.config = ModelConfig::from_json(model_.config);
   const bool averaged = optimizer_.ema().defined();
+  append_frozen(model.model, parameters_);
   append_tensors(model.model, parameters_, averaged ? optimizer_.ema() : parameters_.masters(), "");
   model.state = {{"step", state_.step},
                  {"averaged", averaged},
@@ -412,7 +458,7 @@ void Trainer::Loop::save_best() {
 bool Trainer::Loop::saving_due() const {
   const bool scheduled =
       state_.step > 0 && config_.save_every > 0 && state_.step % config_.save_every == 0;
-  return state_.step != saved_step_ && (scheduled || state_.step == config_.steps);
+  return state_.step != saved_step_ && (scheduled || finished());
 }
 
 void Trainer::Loop::save() {
@@ -424,11 +470,13 @@ void Trainer::Loop::save() {
   state_.event_bytes = events_->size();
   Checkpoint checkpoint;
   checkpoint.config = ModelConfig::from_json(model_.config);
+  append_frozen(checkpoint.model, parameters_);
   append_tensors(checkpoint.model, parameters_, parameters_.masters(), "");
   append_tensors(checkpoint.training, parameters_, optimizer_.exp_avg(), ".exp_avg");
   append_tensors(checkpoint.training, parameters_, optimizer_.exp_avg_sq(), ".exp_avg_sq");
   if (optimizer_.ema().defined())
     append_tensors(checkpoint.training, parameters_, optimizer_.ema(), ".ema");
+  append_carried(checkpoint.training, task_);
   checkpoint.state = {{"run", state_.to_json()},
                       {"task", task_.state()},
                       {"config", run_config(model_, config_, task_)},

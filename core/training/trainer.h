@@ -93,8 +93,8 @@ struct TrainingResult {
 //   log.jsonl                         one object per line, see below
 //   events.out.tfevents.strandwave    the same numbers for TensorBoard
 //   checkpoints/step-000001200/       core/checkpoint/checkpoint.h; training.safetensors holds
-//                                     <name>.exp_avg, <name>.exp_avg_sq and, with an EMA,
-//                                     <name>.ema
+//                                     <name>.exp_avg, <name>.exp_avg_sq, with an EMA <name>.ema,
+//                                     and task.<name> for what the task carries over
 //   best/                             a model directory: the parameters with the best evaluation
 //
 // With an EMA the averaged parameters are what evaluations measure and what best/ holds; the
