@@ -98,9 +98,15 @@ std::vector<const nlohmann::json*> results_at(const nlohmann::json& test, const 
   return found;
 }
 
+// A figure of one test, or its mean over the folds of a cross-validation.
+double figure_at(const nlohmann::json& result, const char* metric) {
+  const nlohmann::json& value = value_at(result, metric);
+  return value.is_object() ? number_at(value, "mean") : as_number(value);
+}
+
 const MetricName* main_metric(const nlohmann::json& result) {
   const auto* found = std::find_if(kMetrics.begin(), kMetrics.end(), [&](const MetricName& metric) {
-    return std::isfinite(number_at(result, metric.key));
+    return std::isfinite(figure_at(result, metric.key));
   });
   return found == kMetrics.end() ? nullptr : found;
 }
@@ -108,17 +114,24 @@ const MetricName* main_metric(const nlohmann::json& result) {
 nlohmann::json interval_of(const nlohmann::json& result, const char* metric) {
   const nlohmann::json& interval = value_at(value_at(result, "intervals"), metric);
   if (interval.is_array() && interval.size() == 3) return interval;
-  return nlohmann::json::array({value_at(result, metric)});
+  return nlohmann::json::array({figure_at(result, metric)});
+}
+
+// "0.8425 (0.8215 to 0.8605)"; of several folds "0.8425 ± 0.0120", the standard deviation.
+std::string figure_text(const nlohmann::json& result, const char* metric) {
+  const double deviation = number_at(value_at(result, metric), "deviation");
+  const std::string text = interval_text(interval_of(result, metric), 4, false);
+  return std::isfinite(deviation) ? text + " \xC2\xB1 " + fixed(deviation, 4) : text;
 }
 
 const nlohmann::json* best_baseline(const nlohmann::json& test, const nlohmann::json& main,
                                     const MetricName& metric) {
   const nlohmann::json* best = nullptr;
   for (const nlohmann::json* result : results_at(test, Setting(main))) {
-    const double value = number_at(*result, metric.key);
+    const double value = figure_at(*result, metric.key);
     if (text_at(*result, "name") == kModel || !std::isfinite(value)) continue;
     const double sign = metric.higher_is_better ? 1 : -1;
-    if (best == nullptr || sign * value > sign * number_at(*best, metric.key)) best = result;
+    if (best == nullptr || sign * value > sign * figure_at(*best, metric.key)) best = result;
   }
   return best;
 }
@@ -131,7 +144,7 @@ report::Table metric_table(const std::vector<const nlohmann::json*>& results,
   std::vector<const MetricName*> shown;
   for (const MetricName& metric : kMetrics)
     if (std::any_of(results.begin(), results.end(), [&](const nlohmann::json* result) {
-          return std::isfinite(number_at(*result, metric.key));
+          return std::isfinite(figure_at(*result, metric.key));
         })) {
       shown.push_back(&metric);
       table.header.emplace_back(metric.name);
@@ -139,7 +152,7 @@ report::Table metric_table(const std::vector<const nlohmann::json*>& results,
   for (size_t i = 0; i < results.size(); ++i) {
     table.rows.push_back({names[i], grouped(number_at(*results[i], "n"))});
     for (const MetricName* metric : shown)
-      table.rows.back().push_back(interval_text(interval_of(*results[i], metric->key), 4, false));
+      table.rows.back().push_back(figure_text(*results[i], metric->key));
     if (text_at(*results[i], "name") == kModel) table.strong.push_back(i);
   }
   return table;
@@ -156,8 +169,8 @@ Markup main_chart(const ReportRun& run, const nlohmann::json& main, const Metric
     const nlohmann::json interval = interval_of(*result, metric.key);
     const bool known = interval.size() == 3;
     const std::string name = text_at(*result, "name");
-    chart.rows.push_back({name, fixed(number_at(*result, metric.key), 3),
-                          number_at(*result, metric.key), known ? as_number(interval[1]) : NAN,
+    chart.rows.push_back({name, fixed(figure_at(*result, metric.key), 3),
+                          figure_at(*result, metric.key), known ? as_number(interval[1]) : NAN,
                           known ? as_number(interval[2]) : NAN,
                           name == kModel ? run.colour : report::kNeutral});
     numbers.rows.push_back({name, interval_text(interval, 4, false)});
@@ -181,7 +194,7 @@ std::vector<std::string> predictor_names(const nlohmann::json& test, const std::
 double value_of(const nlohmann::json& test, const std::string& name, const Setting& setting,
                 const MetricName& metric) {
   for (const nlohmann::json* result : results_at(test, setting))
-    if (text_at(*result, "name") == name) return number_at(*result, metric.key);
+    if (text_at(*result, "name") == name) return figure_at(*result, metric.key);
   return NAN;
 }
 
@@ -490,7 +503,7 @@ std::vector<Markup> results_of(const ReportRun& run, bool several) {
 // (n, number right) per group, where both runs were tested on the same groups of the same sizes.
 std::string paired_difference(const nlohmann::json& a, const nlohmann::json& b,
                               const MetricName& metric) {
-  const double plain = number_at(a, metric.key) - number_at(b, metric.key);
+  const double plain = figure_at(a, metric.key) - figure_at(b, metric.key);
   const auto& groups_a = list_at(a, "per_group");
   const auto& groups_b = list_at(b, "per_group");
   if (std::string(metric.key) != "accuracy" || groups_a.size() != groups_b.size() ||
@@ -564,8 +577,8 @@ Headline classifier_headline(const ReportRun& run) {
   if (metric == nullptr) return headline;
   headline.metric = metric->name;
   const nlohmann::json own = interval_of(*main, metric->key);
-  headline.value = fixed(number_at(*main, metric->key), 4);
-  headline.sentence = run.name() + ": " + metric->name + " " + interval_text(own, 4, false) +
+  headline.value = fixed(figure_at(*main, metric->key), 4);
+  headline.sentence = run.name() + ": " + metric->name + " " + figure_text(*main, metric->key) +
                       " on " + grouped(number_at(*main, "n")) + " sequences (" +
                       setting_name(Setting(*main)) + ")";
   const nlohmann::json* best = best_baseline(run.test(), *main, *metric);
@@ -575,14 +588,14 @@ Headline classifier_headline(const ReportRun& run) {
   }
   const nlohmann::json other = interval_of(*best, metric->key);
   const double sign = metric->higher_is_better ? 1 : -1;
-  const double difference = number_at(*main, metric->key) - number_at(*best, metric->key);
-  headline.baseline = text_at(*best, "name") + ": " + fixed(number_at(*best, metric->key), 4);
+  const double difference = figure_at(*main, metric->key) - figure_at(*best, metric->key);
+  headline.baseline = text_at(*best, "name") + ": " + fixed(figure_at(*best, metric->key), 4);
   headline.difference = report::with_sign(difference, 4);
   const bool apart =
       own.size() == 3 && other.size() == 3 &&
       (as_number(own[1]) > as_number(other[2]) || as_number(own[2]) < as_number(other[1]));
   headline.sentence += "; the best baseline is " + text_at(*best, "name") + ": " +
-                       interval_text(other, 4, false) + ". ";
+                       figure_text(*best, metric->key) + ". ";
   if (difference == 0)
     headline.sentence += "Both are equal";
   else

@@ -288,8 +288,10 @@ std::vector<Markup> settings_section(const std::vector<ReportRun>& runs) {
       if (text_at(record, "type") == "run") starts.push_back(date(value_at(record, "time")));
     if (!starts.empty()) versions.add(i, "started", starts.front());
     if (starts.size() > 1)
-      versions.add(i, "resumed",
-                   std::to_string(starts.size() - 1) + " times, last " + starts.back());
+      versions.add(
+          i, "resumed",
+          (starts.size() == 2 ? "once, " : std::to_string(starts.size() - 1) + " times, last ") +
+              starts.back());
     for (const auto& [name, value] : report::leaves(runs[i].files.config))
       settings.add(i, name, report::as_text(value));
   }

@@ -14,6 +14,7 @@ constexpr double kTop = 26;  // the y axis' title lies above the plot
 constexpr double kBottom = 42;
 constexpr double kLineHeight = 15;
 constexpr size_t kLongestName = 17;  // characters at the end of a line
+constexpr double kBold = 1.08;       // how much wider bold text is
 constexpr size_t kBuckets = 150;     // for thinning: about one per two pixels
 
 bool drawable(double value, const Axis& axis) {
@@ -154,7 +155,7 @@ double LineDrawing::right_margin() const {
       widest = std::max(widest, text_width(shortened(series.name, kLongestName)));
   for (const auto& [value, name] : chart_.levels)
     widest = std::max(widest, text_width(shortened(name, kLongestName)));
-  return widest > 0 ? widest + 20 : 18;
+  return widest > 0 ? kBold * widest + 20 : 18;
 }
 
 void LineDrawing::draw_axes() {

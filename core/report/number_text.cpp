@@ -32,7 +32,10 @@ std::string fixed(double value, int decimals) { return printed("%.*f", decimals,
 
 std::string with_sign(double value, int decimals) { return printed("%+.*f", decimals, value); }
 
-std::string compact(double value) { return short_exponent(printed("%.*g", 4, value)); }
+std::string compact(double value) {
+  if (std::fabs(value) >= 1e4 && std::fabs(value) < 1e12) return grouped(value);
+  return short_exponent(printed("%.*g", 4, value));
+}
 
 std::string grouped(int64_t value) {
   std::string digits = std::to_string(value);

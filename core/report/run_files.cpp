@@ -102,12 +102,17 @@ fs::path whole_path(const fs::path& path) {
   return whole.has_filename() ? whole : whole.parent_path();  // without the slash at the end
 }
 
-// As few components of the paths as tell all runs apart.
+// As few components of each path as tell the run from the others.
 void name_runs(std::vector<RunFiles>& runs) {
-  for (int parts = 1; parts <= 64; ++parts) {
-    std::set<std::string> names;
-    for (RunFiles& run : runs) names.insert(run.name = tail(whole_path(run.path), parts));
-    if (names.size() == runs.size()) return;
+  for (RunFiles& run : runs) {
+    const fs::path whole = whole_path(run.path);
+    for (int parts = 1; parts <= 64; ++parts) {
+      run.name = tail(whole, parts);
+      const auto alike = std::count_if(runs.begin(), runs.end(), [&](const RunFiles& other) {
+        return tail(whole_path(other.path), parts) == run.name;
+      });
+      if (alike == 1) break;
+    }
   }
 }
 

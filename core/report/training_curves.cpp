@@ -136,8 +136,8 @@ Table Curves::numbers(const std::string& name, const CurveOf& of, double scale,
           {run.name, grouped(curve[i].x), decimals >= 0 ? fixed(value, decimals) : compact(value)});
     }
     if (stride > 1)
-      table.caption += (table.caption.empty() ? "" : "; ") + run.name + ": every " +
-                       std::to_string(stride) + "th of " +
+      table.caption += (table.caption.empty() ? "" : "; ") + run.name + ": one in " +
+                       std::to_string(stride) + " of " +
                        grouped(static_cast<int64_t>(curve.size())) + " records";
   }
   return table;

@@ -63,6 +63,7 @@ TEST(Numbers, Texts) {
   EXPECT_EQ("-1,000", grouped(int64_t{-1000}));
   EXPECT_EQ("-100", grouped(int64_t{-100}));
   EXPECT_EQ("1.2e-5", compact(1.2e-5));
+  EXPECT_EQ("41,200", compact(41200.3));
   EXPECT_EQ("1e25", compact(1e25));
   EXPECT_EQ("1e300", grouped(1e300));
   EXPECT_EQ("-", grouped(kNaN));

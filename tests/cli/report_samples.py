@@ -43,6 +43,8 @@ def write_log(folder, steps=1000, done=None, log_every=10, start=2.3, end=1.75, 
 def language_model_test(bits=1.7412, blocks=74, seen=0.0, seed=1):
     noise = random.Random(seed)
     per_block = 6750
+    deviations = [noise.gauss(0, 0.01) for _ in range(blocks)]
+    deviations = [value - sum(deviations) / blocks for value in deviations]
     regions = [{"name": "repeats", "positions": 249000, "bits_per_base": bits - 0.12},
                {"name": "non-repeats", "positions": 250500, "bits_per_base": bits + 0.11}]
     baselines = []
@@ -60,7 +62,7 @@ def language_model_test(bits=1.7412, blocks=74, seen=0.0, seed=1):
                         {"first": 128, "last": 1024, "positions": 437248, "bits_per_base": bits - 0.007}],
             "seen_in_training": {"fraction": seen, "by": "sketch"},
             "block_sums": {"positions": [per_block] * blocks,
-                           "bits": [per_block * (bits + noise.gauss(0, 0.01)) for _ in range(blocks)]}}
+                           "bits": [per_block * (bits + value) for value in deviations]}}
 
 
 def classifier_test(labels=("E.Coli", "H.Pylori", "S.Aureus", "V.Cholerae"), accuracy=0.8425, kind="classifier", groups=12,

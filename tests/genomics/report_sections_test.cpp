@@ -131,6 +131,23 @@ TEST(DnaReport, Classifier) {
              "0.765", "By group", "DH1", "0.812", "Accuracy at 150 bases", "exact duplicates"});
 }
 
+TEST(DnaReport, FoldsOfACrossValidation) {
+  const auto fold_result = [](const char* name, double mean) -> json {
+    return {{"name", name},
+            {"set", "all"},
+            {"length", 0},
+            {"error_rate", 0},
+            {"accuracy", {{"mean", mean}, {"deviation", 0.0123}, {"values", {mean, mean}}}}};
+  };
+  const json test = {
+      {"kind", "classifier"},
+      {"labels", {"a", "b"}},
+      {"folds", 2},
+      {"results", {fold_result("this model", 0.81), fold_result("GC content", 0.62)}}};
+  expect_in(dna_report({run_of("folds", test)}),
+            {"0.8100 \xC2\xB1 0.0123", "GC content: 0.6200", "The model is better."});
+}
+
 TEST(DnaReport, ComparesRunsOnTheSamePositions) {
   const std::string page = dna_report(
       {run_of("one", language_model_test(1.70)), run_of("two", language_model_test(1.72))});
