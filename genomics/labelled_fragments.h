@@ -12,6 +12,7 @@
 #include "genomics/io/genome.h"
 #include "genomics/io/labelled.h"
 #include "genomics/io/length_distribution.h"
+#include "genomics/io/split_assignment.h"
 
 namespace strandwave {
 
@@ -27,8 +28,6 @@ struct LabelledFragment {
   bool overlaps_training = false;
 };
 
-enum class Split { kTrain, kValidation, kTest };
-
 // How sequences without a given split are divided: whole clusters of similar ones, or row by row.
 enum class SplitPolicy { kClusters, kRandom };
 
@@ -40,7 +39,10 @@ struct FragmentOptions {
   std::string cache_dir;            // of packed genomes
   std::vector<std::string> labels;  // when not empty: the classes, in this order
   LabelKind kind = LabelKind::kClass;
+  // Where no validation split is given: who goes where, and how much of each class.
   SplitPolicy split = SplitPolicy::kClusters;
+  double validation_share = 0.1;
+  double test_share = 0.1;
   // k-fold cross-validation by whole groups or clusters: with folds > 0 fold number `fold` is the
   // test split, the next one validation, and the data must not give splits of its own.
   int folds = 0;
@@ -53,18 +55,18 @@ struct FixedOptions {
   double error_rate = 0;  // substitutions per base
 };
 
-// Data given either as a manifest of genomes, from which fragments are cut, or as a table or FASTA
-// of labelled sequences (genomics/io/labelled.h). Splits are those given. Where none is given for
-// validation, genomes give the last tenth of each training contig (a fragment's length apart) and
-// sequences are assigned by a hash: of their group where one is given, so that no group is divided,
-// else of their bases, equal for a sequence and its reverse complement, so that copies never lie on
-// both sides: 80 % train, 10 % validation, 10 % test (only validation is cut off when a test split
-// is given). Throws Error: one class only, a class without training
-// sequences, genomes without --length.
+// Data given either as a manifest of genomes, from which fragments are cut, or as labelled sequences
+// in one or several tables or FASTA files (labelled_files in genomics/io/labelled.h). Splits are
+// those given. Where none is given for validation:
+//   genomes    whole groups are held out (genome_splits.h); classes without enough groups give the
+//              last tenth of each training contig, a fragment's length apart;
+//   sequences  whole groups and clusters of similar sequences are held out, copies and sequences
+//              with conflicting labels are dropped (sequence_splits.h).
+// Throws Error: one class only, a class without training sequences, genomes without a length.
 class LabelledFragments {
  public:
   virtual ~LabelledFragments() = default;
-  static std::unique_ptr<LabelledFragments> open(const std::string& path,
+  static std::unique_ptr<LabelledFragments> open(const std::string& data,
                                                  const FragmentOptions& options);
 
   const std::vector<std::string>& labels() const { return labels_; }
@@ -74,14 +76,18 @@ class LabelledFragments {
   const FragmentOptions& options() const { return options_; }
 
   // Training fragment number `index`: a pure function of (seed, index). Every class is equally
-  // likely.
+  // likely; without classes every sequence, or every base of genomes.
   virtual LabelledFragment sample(uint64_t seed, uint64_t index) const = 0;
-  // At most max_per_class fragments of each class, the same at every call, forward.
+  // At most max_per_class fragments of each class (without classes: so many for each label, at least
+  // twice so many), the same at every call, forward. Genomes: spread evenly over groups, and evenly
+  // inside each; more than fit beside each other overlap, by three quarters at most. Sequences:
+  // spread evenly over them, the middle of each that is too long.
   virtual std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class,
                                               const FixedOptions& how = {}) const = 0;
-  // How much there is of each class: sequences of a table, bases of genomes.
+  // How much there is of each class: sequences of a table, bases of genomes. Regression: in all.
   virtual std::vector<int64_t> class_counts(Split split) const = 0;
-  // Facts about the splits and what they share, for the report.
+  // Facts about the splits and what they share, for the report (docs/formats.md). Genomes are read
+  // for it, at about 100 Mbp/s.
   virtual nlohmann::json leakage() const = 0;
   // Everything of the training split once, as whole sequences, for baselines.
   virtual void for_each_training_sequence(
@@ -96,6 +102,14 @@ class LabelledFragments {
   explicit LabelledFragments(FragmentOptions options) : options_(std::move(options)) {}
   // Strand and substitutions of a training fragment.
   void augment(LabelledFragment& fragment, uint64_t seed, uint64_t index) const;
+  // Substitutions of fixed fragment `number`.
+  static void substitute(LabelledFragment& fragment, double rate, uint64_t number);
+  // The length of a training fragment for u uniform in [0, 1); 0: whole sequences.
+  int64_t drawn_length(double u) const;
+  int64_t fixed_length(const FixedOptions& how, double u) const;
+  int64_t shortest_fragment() const;
+  int64_t longest_fragment() const;
+  std::string lengths_text() const;
 
   FragmentOptions options_;
   std::vector<std::string> labels_;
