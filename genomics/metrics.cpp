@@ -8,14 +8,33 @@
 #include "core/base/random.h"
 
 namespace strandwave {
+namespace {
 
-ConfusionMatrix::ConfusionMatrix(int classes) : counts(classes, std::vector<int64_t>(classes, 0)) {}
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-void ConfusionMatrix::add(int truth, int prediction) { ++counts.at(truth).at(prediction); }
+}  // namespace
+
+ConfusionMatrix::ConfusionMatrix(int classes)
+    : counts(classes, std::vector<int64_t>(classes, 0)), unclassified(classes, 0) {}
+
+void ConfusionMatrix::add(int truth, int prediction, int64_t count) {
+  (prediction < 0 ? unclassified.at(truth) : counts.at(truth).at(prediction)) += count;
+}
+
+int64_t ConfusionMatrix::truths(int truth) const {
+  const auto& row = counts.at(truth);
+  return std::accumulate(row.begin(), row.end(), unclassified.at(truth));
+}
+
+int64_t ConfusionMatrix::predictions(int prediction) const {
+  int64_t sum = 0;
+  for (const auto& row : counts) sum += row.at(prediction);
+  return sum;
+}
 
 int64_t ConfusionMatrix::total() const {
   int64_t sum = 0;
-  for (const auto& row : counts) sum = std::accumulate(row.begin(), row.end(), sum);
+  for (size_t i = 0; i < counts.size(); ++i) sum += truths(static_cast<int>(i));
   return sum;
 }
 
@@ -27,35 +46,36 @@ double ConfusionMatrix::accuracy() const {
 }
 
 double ConfusionMatrix::recall(int truth) const {
-  const auto& row = counts.at(truth);
-  const int64_t sum = std::accumulate(row.begin(), row.end(), int64_t{0});
-  return sum ? static_cast<double>(row[truth]) / static_cast<double>(sum)
-             : std::numeric_limits<double>::quiet_NaN();
+  const int64_t all = truths(truth);
+  return all ? static_cast<double>(counts[truth][truth]) / static_cast<double>(all) : kNaN;
+}
+
+double ConfusionMatrix::precision(int prediction) const {
+  const int64_t all = predictions(prediction);
+  return all ? static_cast<double>(counts[prediction][prediction]) / static_cast<double>(all)
+             : kNaN;
+}
+
+double ConfusionMatrix::f1(int label) const {
+  const int64_t all = truths(label) + predictions(label);
+  return all ? 2.0 * static_cast<double>(counts[label][label]) / static_cast<double>(all) : kNaN;
 }
 
 double ConfusionMatrix::balanced_accuracy() const {
-  double sum = 0;
-  int present = 0;
-  for (size_t i = 0; i < counts.size(); ++i) {
-    const double r = recall(static_cast<int>(i));
-    if (std::isnan(r)) continue;
-    sum += r;
-    ++present;
-  }
-  return present ? sum / present : 0;
+  return mean_of_numbers([this](int i) { return recall(i); });
 }
 
 double ConfusionMatrix::macro_f1() const {
+  return mean_of_numbers([this](int i) { return f1(i); });
+}
+
+double ConfusionMatrix::mean_of_numbers(const std::function<double(int)>& measure) const {
   double sum = 0;
   int present = 0;
   for (size_t i = 0; i < counts.size(); ++i) {
-    int64_t truth = 0, predicted = 0;
-    for (size_t j = 0; j < counts.size(); ++j) {
-      truth += counts[i][j];
-      predicted += counts[j][i];
-    }
-    if (truth + predicted == 0) continue;
-    sum += 2.0 * static_cast<double>(counts[i][i]) / static_cast<double>(truth + predicted);
+    const double value = measure(static_cast<int>(i));
+    if (std::isnan(value)) continue;
+    sum += value;
     ++present;
   }
   return present ? sum / present : 0;
@@ -63,13 +83,13 @@ double ConfusionMatrix::macro_f1() const {
 
 double ConfusionMatrix::matthews() const {
   const auto n = static_cast<double>(total());
-  double right = 0, truth_predicted = 0, truth_squares = 0, predicted_squares = 0;
+  // "Unclassified" is one more prediction, which no truth agrees with.
+  const auto none =
+      static_cast<double>(std::accumulate(unclassified.begin(), unclassified.end(), int64_t{0}));
+  double right = 0, truth_predicted = 0, truth_squares = 0, predicted_squares = none * none;
   for (size_t i = 0; i < counts.size(); ++i) {
-    double truth = 0, predicted = 0;
-    for (size_t j = 0; j < counts.size(); ++j) {
-      truth += static_cast<double>(counts[i][j]);
-      predicted += static_cast<double>(counts[j][i]);
-    }
+    const auto truth = static_cast<double>(truths(static_cast<int>(i)));
+    const auto predicted = static_cast<double>(predictions(static_cast<int>(i)));
     right += static_cast<double>(counts[i][i]);
     truth_predicted += truth * predicted;
     truth_squares += truth * truth;

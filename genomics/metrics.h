@@ -2,25 +2,36 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace strandwave {
 
-// counts[truth][prediction].
+// counts[truth][prediction]; unclassified[truth] are those that got no class at all, which is wrong
+// for every class.
 struct ConfusionMatrix {
   explicit ConfusionMatrix(int classes);
-  void add(int truth, int prediction);
+  // prediction -1: unclassified.
+  void add(int truth, int prediction, int64_t count = 1);
 
   int64_t total() const;
   double accuracy() const;
-  double balanced_accuracy() const;  // mean recall over the classes that occur
-  double macro_f1() const;           // over the classes that occur as truth or prediction
-  double matthews() const;           // multi-class MCC (Gorodkin 2004); 0 when undefined
-  double recall(int truth) const;    // NaN when the class does not occur
+  double balanced_accuracy() const;        // mean recall over the classes that occur
+  double macro_f1() const;                 // over the classes that occur as truth or prediction
+  double matthews() const;                 // multi-class MCC (Gorodkin 2004); 0 when undefined
+  double recall(int truth) const;          // NaN when the class does not occur
+  double precision(int prediction) const;  // NaN when the class is never predicted
+  double f1(int label) const;              // NaN when it occurs neither as truth nor as prediction
+  int64_t truths(int truth) const;
+  int64_t predictions(int prediction) const;
 
   std::vector<std::vector<int64_t>> counts;
+  std::vector<int64_t> unclassified;
+
+ private:
+  double mean_of_numbers(const std::function<double(int)>& measure) const;
 };
 
 struct BootstrapInterval {
