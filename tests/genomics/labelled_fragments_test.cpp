@@ -20,12 +20,6 @@ std::string random_letters(int64_t length, uint64_t seed) {
   return letters;
 }
 
-std::vector<uint8_t> ids_of(const std::string& letters) {
-  std::vector<uint8_t> ids(letters.size());
-  dna::encode(letters, ids.data());
-  return ids;
-}
-
 std::shared_ptr<SequenceModel> tiny_classifier(
     HeadConfig::Pooling pooling = HeadConfig::Pooling::kMean) {
   ModelConfig config;
