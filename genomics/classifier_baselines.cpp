@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <numeric>
 
@@ -204,9 +203,8 @@ class Lookup : public Learner {
 VisitTraining training_of(const LabelledFragments& data) {
   return [&data](const std::function<void(const LabelledFragment&)>& visit) {
     if (data.task() != LabelKind::kClass) {
-      for (const LabelledFragment& sequence :
-           data.fixed(Split::kTrain, std::numeric_limits<int64_t>::max()))
-        visit(sequence);
+      constexpr int64_t kAll = int64_t{1} << 40;
+      for (const LabelledFragment& sequence : data.fixed(Split::kTrain, kAll)) visit(sequence);
       return;
     }
     LabelledFragment sequence;

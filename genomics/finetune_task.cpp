@@ -11,7 +11,8 @@
 namespace strandwave {
 namespace {
 
-constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
+// Fragments per label from which moments and frequencies are taken.
+constexpr int64_t kEnough = int64_t{1} << 17;
 
 const char* objective(LabelKind kind) {
   switch (kind) {
@@ -213,9 +214,9 @@ nlohmann::json FinetuneTask::config() const {
           {"batch", options_.batch},
           {"evaluation_per_class", options_.evaluation_per_class},
           {"fragment_length", fragments.length},
-          {"length_distribution",
-           fragments.lengths.empty() ? nlohmann::json()
-                                     : nlohmann::json(fragments.lengths.description())},
+          {"length_distribution", fragments.lengths.empty()
+                                      ? nlohmann::json()
+                                      : nlohmann::json(fragments.lengths.description())},
           {"error_rate", fragments.error_rate},
           {"reverse_complement", fragments.reverse_complement},
           {"class_weights", options_.class_weights},
@@ -235,7 +236,7 @@ HeadConfig head_for(const LabelledFragments& data, HeadConfig::Pooling pooling) 
   if (data.task() == LabelKind::kMultiLabel) head.kind = HeadConfig::Kind::kMultiLabel;
   if (data.task() != LabelKind::kRegression) return head;
   head.kind = HeadConfig::Kind::kRegression;
-  const std::vector<LabelledFragment> training = data.fixed(Split::kTrain, kAll);
+  const std::vector<LabelledFragment> training = data.fixed(Split::kTrain, kEnough);
   const auto n = static_cast<double>(training.size());
   for (size_t c = 0; c < head.classes.size(); ++c) {
     double sum = 0, squares = 0;
@@ -261,7 +262,7 @@ std::vector<double> class_weights(const std::string& choice, const LabelledFragm
   if (data.task() == LabelKind::kClass) return {};
   constexpr double kMost = 100;
   std::vector<double> present(data.labels().size());
-  const std::vector<LabelledFragment> training = data.fixed(Split::kTrain, kAll);
+  const std::vector<LabelledFragment> training = data.fixed(Split::kTrain, kEnough);
   for (const LabelledFragment& fragment : training)
     for (size_t c = 0; c < present.size(); ++c) present[c] += fragment.targets[c];
   std::vector<double> weights;

@@ -67,6 +67,7 @@ struct TaskOptions {
   int sleep_milliseconds = 0;
   bool interrupted_evaluation = false;
   bool measured = true;
+  int64_t stop_after = -1;  // evaluations
 };
 
 // Tokens follow next = 5 * token + 3 (mod 16), one in eight is random; weights are 0, 1 or 2. A
@@ -136,6 +137,7 @@ class TinyTask : public Task {
     return {{"notes.txt", "n"}};
   }
   std::string memory_advice() const override { return "lower rows"; }
+  bool should_stop() const override { return evaluations == options_.stop_after; }
 
   int64_t evaluations = 0;
   nlohmann::json restored;
@@ -660,6 +662,41 @@ TEST_F(TrainerRunTest, FinishedRunIsLeftAlone) {
   EXPECT_EQ(second.result.loss, first.result.loss);
   EXPECT_EQ(second.result.best, first.result.best);
   EXPECT_EQ(records(root_ / "run"), log);
+}
+
+TEST_F(TrainerRunTest, TaskMayEndTheRun) {
+  config_.eval_every = 6;
+  TaskOptions options;
+  options.stop_after = 2;
+  const Trained trained = train(root_ / "run", setup_, config_, options);
+  EXPECT_EQ(trained.result.step, 12);
+  EXPECT_EQ(trained.result.checkpoint, checkpoint_path(root_ / "run", 12));
+  EXPECT_EQ(load_checkpoint(trained.result.checkpoint).state.at("run").at("step"), 12);
+}
+
+TEST_F(TrainerRunTest, FrozenParametersAreSavedAsTheyWere) {
+  ModelConfig model_config;
+  model_config.d_model = 16;
+  model_config.stack = "M";
+  const auto model = std::make_shared<SequenceModel>(model_config, 3);
+  NamedTensors before;
+  for (const auto& [name, tensor] : model->named_tensors()) {
+    before.emplace_back(name, tensor.detach().clone());
+    if (name != "backbone.norm_f.weight") tensor.set_requires_grad(false);
+  }
+  CountingTask task(model);
+  RunOptions options;
+  options.directory = root_ / "run";
+  options.quiet = true;
+  const TrainingResult result = Trainer(trainable(model), task, config_, options).run();
+  const Checkpoint saved = load_checkpoint(result.checkpoint);
+  const NamedTensors after = load_model(result.best_model)->named_tensors();
+  ASSERT_EQ(after.size(), before.size());
+  for (size_t i = 0; i < before.size(); ++i)
+    EXPECT_EQ(torch::equal(after[i].second, before[i].second),
+              before[i].first != "backbone.norm_f.weight")
+        << before[i].first;
+  EXPECT_EQ(saved.training.size(), 3u);  // moments and average of the one parameter that learns
 }
 
 TEST_F(TrainerRunTest, TaskWithoutMetrics) {
