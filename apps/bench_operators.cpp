@@ -6,6 +6,8 @@
 #include "apps/options.h"
 #include "apps/table.h"
 #include "apps/version.h"
+#include "core/base/error.h"
+#include "core/base/spelling.h"
 #include "core/runtime/accelerator.h"
 #include "core/runtime/out_of_memory.h"
 #include "kernels/common/benchmark.h"
@@ -65,10 +67,26 @@ nlohmann::json to_json(const benchmark::Result& r) {
   return json;
 }
 
+// The selected cases; none is an error that names what is near.
+std::vector<std::string> selected(const benchmark::Options& options) {
+  std::vector<std::string> cases = benchmark::list(options);
+  if (!cases.empty()) return cases;
+  benchmark::Options all = options;
+  all.filter.clear();
+  std::vector<std::string> names;
+  for (const std::string& name : benchmark::list(all))
+    names.push_back(name.substr(0, name.find(' ')));
+  const std::string near = nearest_word(options.filter, names);
+  throw usage_error("--filter '" + options.filter + "' selects no case" +
+                    (near.empty() ? ": " : "; did you mean '" + near + "'? ") +
+                    "--list without --filter shows them all");
+}
+
 void run(Options options) {
   options.benchmark.device = options.common.prepare();
+  const std::vector<std::string> cases = selected(options.benchmark);
   if (options.list) {
-    for (const std::string& name : benchmark::list(options.benchmark)) std::cout << name << '\n';
+    for (const std::string& name : cases) std::cout << name << '\n';
     return;
   }
   options.output.check();

@@ -8,10 +8,12 @@
 #include <iostream>
 #include <thread>
 
+#include "apps/version.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/runtime/accelerator.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/simd_target.h"
 
 namespace strandwave::apps {
 namespace {
@@ -19,6 +21,21 @@ namespace {
 std::string& stored_command_line() {
   static std::string line;
   return line;
+}
+
+// What stderr shows, from little to much; errors always.
+const std::vector<std::string> kLogLevels = {"error", "warning", "info", "debug"};
+
+std::string& log_level() {
+  static std::string level = "info";
+  return level;
+}
+
+bool shows(const std::string& level) {
+  const auto place = [](const std::string& name) {
+    return std::find(kLogLevels.begin(), kLogLevels.end(), name);
+  };
+  return place(level) <= place(log_level());
 }
 
 std::string shell_quoted(const std::string& word) {
@@ -54,7 +71,11 @@ c10::Device CommonOptions::prepare() const {
   set_thread_count(
       threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
   make_deterministic();
-  return parse_device(device);
+  const c10::Device chosen = parse_device(device);
+  debug("strandwave " STRANDWAVE_VERSION " with LibTorch " STRANDWAVE_TORCH_VERSION " on " +
+        device_description(chosen) + ", " + std::to_string(thread_count()) + " threads, kernels " +
+        kernels::simd_target_name());
+  return chosen;
 }
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
@@ -63,7 +84,17 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("-@,--threads", options.threads, "CPU threads in all; 0 takes every core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
-  command.add_flag("--quiet", options.quiet, "No progress on stderr");
+  command.add_flag("--quiet", options.quiet, "No progress on stderr, as --log-level warning");
+  command
+      .add_option_function<std::string>(
+          "--log-level",
+          [&options](const std::string& level) {
+            log_level() = level;
+            options.quiet = options.quiet || !shows("info");
+          },
+          "What stderr shows: error, warning, info (warnings and progress) or debug")
+      ->check(CLI::IsMember(kLogLevels))
+      ->default_str("info");
   // Read by expand_config before CLI11 sees the arguments; declared here for --help.
   command.add_option("--config", "TOML file with the same names as these options; flags win");
 }
@@ -159,6 +190,12 @@ void set_command_line(const std::vector<std::string>& arguments) {
 
 const std::string& command_line() { return stored_command_line(); }
 
-void warn(const std::string& message) { std::cerr << "[W] " << message << '\n'; }
+void warn(const std::string& message) {
+  if (shows("warning")) std::cerr << "[W] " << message << '\n';
+}
+
+void debug(const std::string& message) {
+  if (shows("debug")) std::cerr << "[D] " << message << '\n';
+}
 
 }  // namespace strandwave::apps

@@ -21,7 +21,7 @@ struct CommonOptions {
   c10::Device prepare() const;
 };
 
-// --device, -@/--threads, --quiet, --config.
+// --device, -@/--threads, --quiet, --log-level, --config.
 void add_common_options(CLI::App& command, CommonOptions& options);
 void add_seed_option(CLI::App& command, uint64_t& seed);
 void add_output_folder_options(CLI::App& command, std::string& output, bool& force);
@@ -52,7 +52,8 @@ std::vector<std::string> expand_config(CLI::App& program,
 void set_command_line(const std::vector<std::string>& arguments);
 const std::string& command_line();
 
-// Prints "[W] message" to stderr.
+// Print "[W] message" and "[D] message" to stderr, where --log-level is warning or debug or more.
 void warn(const std::string& message);
+void debug(const std::string& message);
 
 }  // namespace strandwave::apps

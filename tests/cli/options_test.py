@@ -145,12 +145,25 @@ class Options(ProgramTest):
         self.assertEqual(0, result.returncode, result.stderr)
         self.assertIn("no test split", result.stderr)
 
+    def test_log_levels(self):
+        genome = self.folder / "genome.fa"
+        genome.write_text(genome.read_text() + ">empty\n")
+        lines = {"error": [], "warning": ["[W] "], "info": ["[W] ", "step "], "debug": ["[W] ", "step ", "[D] "]}
+        for level, shown in lines.items():
+            with self.subTest(level=level):
+                result = command_line.run(self.folder, *self.pretrain(level, "--log-level", level))
+                self.assertEqual(0, result.returncode, result.stderr)
+                for text in ("[W] ", "step ", "[D] "):
+                    self.assertEqual(text in shown, text in result.stderr, f"{level}: {text}\n{result.stderr}")
+        self.refuse(2, *self.pretrain("out", "--log-level", "loud"), holding=["--log-level", "debug"])
+
     # Output files ------------------------------------------------------------------------------------
 
     def test_figures_are_not_overwritten(self):
         evaluate = ["dna", "evaluate", "--model", self.classifier(), "labelled.csv", "--device", "cpu"]
         bench = ["bench", "train", *TINY, "--length", "64", "--warmup", "0", "--repeats", "1", "--device", "cpu"]
-        operators = ["bench", "operators", "--filter", "no such case", "--seconds", "0.01", "--device", "cpu"]
+        operators = ["bench", "operators", "--filter", "embedding.forward positions 16384", "--seconds", "0.01",
+                     "--device", "cpu"]
         for words in (evaluate, bench, operators):
             with self.subTest(words=words[:2]):
                 figures = self.folder / "figures.json"
@@ -180,6 +193,29 @@ class Options(ProgramTest):
         self.refuse(1, "bench", "train", *TINY, "--length", "4000000000", "--device", "cpu",
                   holding=["out of memory on cpu", "--length"], preexec_fn=limit)
 
+    def writes_a_file(self, process):
+        """Whether it has a file open in the test's folder, which has no name before it is complete."""
+        open_files = pathlib.Path(f"/proc/{process}/fd").iterdir()
+        return any(os.path.realpath(file).startswith(os.path.realpath(self.folder) + "/") for file in open_files)
+
+    def test_waiting_threads_leave_the_cores_to_others(self):
+        for given, expected in (({}, "GOMP_SPINCOUNT=1000"), ({"GOMP_SPINCOUNT": "7"}, "GOMP_SPINCOUNT=7"),
+                                ({"OMP_WAIT_POLICY": "active"}, None)):
+            with self.subTest(given=given):
+                environment = {key: value for key, value in command_line.environment(self.folder).items()
+                               if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+                process = subprocess.Popen(
+                    [command_line.PROGRAM, "dna", "classify", "--model", str(self.classifier()), "-", "-o", "out.tsv", "--force"],
+                    cwd=self.folder, env={**environment, **given}, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+                deadline = time.monotonic() + 60
+                while not self.writes_a_file(process.pid) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                variables = pathlib.Path(f"/proc/{process.pid}/environ").read_bytes().decode().split("\0")
+                process.communicate(b">one\nACGT\n")
+                self.assertEqual(0, process.returncode)
+                found = [variable for variable in variables if variable.startswith("GOMP_SPINCOUNT=")]
+                self.assertEqual([expected] if expected else [], found)
+
     def test_interrupt_while_waiting_for_input(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=number):
@@ -188,7 +224,7 @@ class Options(ProgramTest):
                     cwd=self.folder, env=command_line.environment(self.folder), stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                 deadline = time.monotonic() + 60
-                while not list(self.folder.glob("out.tsv.tmp-*")) and time.monotonic() < deadline:
+                while not self.writes_a_file(process.pid) and time.monotonic() < deadline:
                     time.sleep(0.02)
                 process.stdin.write(b">one\nACGT\n")
                 process.stdin.flush()

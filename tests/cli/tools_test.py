@@ -77,6 +77,13 @@ class Bench(ProgramTest):
         self.assertAlmostEqual(share, result["bandwidth_share"], places=6)
         self.assertIn("embedding.forward", text)
 
+    def test_a_filter_that_selects_nothing(self):
+        for words in ([], ["--list"]):
+            result = self.run_program("bench", "operators", "--filter", "embeding.forward", "--device", "cpu", *words)
+            self.assertEqual((2, b""), (result.returncode, result.stdout), result.stderr)
+            self.assertIn(b"did you mean 'embedding.forward'?", result.stderr)
+            self.assertIn(b"--list", result.stderr)
+
     def test_every_operator_is_listed(self):
         names = self.succeed("bench", "operators", "--list", "--device", "cpu").splitlines()
         listed = {line.split(".")[0] for line in names}
