@@ -495,7 +495,7 @@ std::vector<Markup> results_of(const ReportRun& run, bool several) {
   }
   report::Table table = metric_table(all, names, "classifier and test");
   table.caption = "Intervals in brackets: 95 %";
-  parts.push_back(report::heading("All figures"));
+  parts.push_back(report::heading("All results"));
   parts.push_back(report::table(table));
   return parts;
 }

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
+#include "core/base/progress.h"
 #include "core/report/json_view.h"
 #include "core/report/number_text.h"
 #include "core/report/svg_chart.h"
@@ -54,6 +56,27 @@ const nlohmann::json* best_baseline(const nlohmann::json& test) {
   return best;
 }
 
+// The baselines that a chart has room for: the best five, the best of each kind of training data,
+// and what is no Markov model, of which there is one per order. In the order of the file.
+std::vector<const nlohmann::json*> charted_baselines(const nlohmann::json& test) {
+  std::vector<const nlohmann::json*> best;
+  for (const nlohmann::json& baseline : list_at(test, "baselines"))
+    if (std::isfinite(number_at(baseline, "bits_per_base"))) best.push_back(&baseline);
+  std::sort(best.begin(), best.end(), [](const nlohmann::json* a, const nlohmann::json* b) {
+    return std::pair(number_at(*a, "bits_per_base"), a) <
+           std::pair(number_at(*b, "bits_per_base"), b);
+  });
+  std::set<std::string> trainings;
+  std::vector<const nlohmann::json*> chosen;
+  for (const nlohmann::json* baseline : best) {
+    const bool first = trainings.insert(text_at(*baseline, "training")).second;
+    const bool markov = text_at(*baseline, "name").rfind("Markov", 0) == 0;
+    if (chosen.size() < 5 || first || !markov) chosen.push_back(baseline);
+  }
+  std::sort(chosen.begin(), chosen.end());  // they lie in one array
+  return chosen;
+}
+
 double region_bits(const nlohmann::json& of, const std::string& region) {
   for (const nlohmann::json& entry : list_at(of, "regions"))
     if (text_at(entry, "name") == region) return number_at(entry, "bits_per_base");
@@ -97,20 +120,21 @@ std::vector<Predictor> predictors(const std::vector<const ReportRun*>& runs) {
     list.push_back({runs.size() > 1 ? run->name() : "this model", &run->test(), run->colour});
   std::map<std::string, std::vector<double>> known;
   for (const ReportRun* run : runs)
-    for (const nlohmann::json& baseline : list_at(run->test(), "baselines")) {
-      std::string name = baseline_name(baseline);
-      const double bits = number_at(baseline, "bits_per_base");
+    for (const nlohmann::json* baseline : charted_baselines(run->test())) {
+      std::string name = baseline_name(*baseline);
+      const double bits = number_at(*baseline, "bits_per_base");
       std::vector<double>& values = known[name];
       if (std::find(values.begin(), values.end(), bits) != values.end()) continue;
       values.push_back(bits);
       if (values.size() > 1) name += ", " + run->name();
-      list.push_back({name, &baseline, report::kNeutral});
+      list.push_back({name, baseline, report::kNeutral});
     }
   return list;
 }
 
+// `more`: whether there are baselines that the list leaves out.
 Markup bits_chart(const std::string& title, const std::vector<Predictor>& list,
-                  const std::string& region) {
+                  const std::string& region, bool more) {
   report::DotChart chart;
   chart.title = title + ": bits per base of each predictor";
   chart.x.title = "bits per base (lower is better)";
@@ -126,8 +150,9 @@ Markup bits_chart(const std::string& title, const std::vector<Predictor>& list,
   const bool seen = std::any_of(list.begin(), list.end(), [](const Predictor& predictor) {
     return text_at(*predictor.figures, "training") == "seen";
   });
-  return report::figure(title, seen ? "(seen): trained on only the bases that the model read." : "",
-                        svg(chart), numbers);
+  std::string remark = seen ? "(seen): trained on only the bases that the model read." : "";
+  if (more) remark += std::string(remark.empty() ? "" : " ") + "More baselines in the table below.";
+  return report::figure(title, remark, svg(chart), numbers);
 }
 
 // The run minus each of its baselines.
@@ -138,7 +163,8 @@ Markup difference_chart(const ReportRun& run, bool several) {
   chart.level = 0;
   report::Table numbers;
   numbers.header = {"baseline", "difference (95 % interval)", "blocks"};
-  for (const nlohmann::json& baseline : list_at(run.test(), "baselines")) {
+  for (const nlohmann::json* charted : charted_baselines(run.test())) {
+    const nlohmann::json& baseline = *charted;
     const nlohmann::json difference = trusted_difference(baseline);
     if (!difference.is_array() || difference.empty()) continue;
     const double value = as_number(difference[0]);
@@ -208,8 +234,16 @@ std::vector<Markup> region_charts(const std::vector<Predictor>& list,
                                   const std::vector<std::string>& regions) {
   std::vector<Markup> figures;
   for (const std::string& region : regions)
-    figures.push_back(bits_chart("Bits per base in " + region, list, region));
+    figures.push_back(bits_chart("Bits per base in " + region, list, region, false));
   return figures;
+}
+
+std::string trained_on(const nlohmann::json& baseline) {
+  std::string training = text_at(baseline, "training");
+  if (training == "seen") training = "bases the model saw";
+  if (training == "all") training = "all training bases";
+  const double seconds = number_at(baseline, "seconds");
+  return seconds > 0 ? training + ", " + format_duration(seconds) : training;
 }
 
 report::Table results_table(const std::vector<const ReportRun*>& runs,
@@ -230,11 +264,7 @@ report::Table results_table(const std::vector<const ReportRun*>& runs,
                           fixed(number_at(run->test(), "bits_per_base"), 4), "", ""});
     add_regions(run->test());
     for (const nlohmann::json& baseline : list_at(run->test(), "baselines")) {
-      const std::string training = text_at(baseline, "training");
-      table.rows.push_back({text_at(baseline, "name"),
-                            training == "seen"  ? "bases the model saw"
-                            : training == "all" ? "all training bases"
-                                                : training,
+      table.rows.push_back({text_at(baseline, "name"), trained_on(baseline),
                             fixed(number_at(baseline, "bits_per_base"), 4),
                             interval_text(trusted_difference(baseline), 4, true),
                             report::as_text(value_at(baseline, "blocks"))});
@@ -347,13 +377,16 @@ std::vector<Markup> language_model_results(const std::vector<const ReportRun*>& 
   }
   const std::vector<std::string> regions = region_names(runs);
   const std::vector<Predictor> list = predictors(runs);
-  std::vector<Markup> figures = {bits_chart("Bits per base", list, "")};
+  const bool more = std::any_of(runs.begin(), runs.end(), [](const ReportRun* run) {
+    return charted_baselines(run->test()).size() < list_at(run->test(), "baselines").size();
+  });
+  std::vector<Markup> figures = {bits_chart("Bits per base", list, "", more)};
   for (const ReportRun* run : runs) figures.push_back(difference_chart(*run, runs.size() > 1));
   for (Markup& chart : region_charts(list, regions)) figures.push_back(std::move(chart));
   figures.push_back(context_chart(runs));
   parts.push_back(report::grid(figures));
   if (runs.size() > 1) parts.push_back(comparison(runs));
-  parts.push_back(report::heading("All figures"));
+  parts.push_back(report::heading("All predictors"));
   parts.push_back(report::table(results_table(runs, regions)));
   return parts;
 }

@@ -124,13 +124,11 @@ report::TrainingWords words_of(ReportKind kind) {
   return {"bits", "token", "", 1};
 }
 
-// The baselines of one run; of several only the best of each, or there would be a thicket.
+// The best baselines of one run; of several only the best of each, or there would be a thicket.
 std::vector<std::pair<double, std::string>> levels_of(const ReportRun& run, bool several) {
   std::vector<std::pair<double, std::string>> levels = baseline_levels(run);
-  if (several && levels.size() > 1) {
-    std::sort(levels.begin(), levels.end());
-    levels.resize(1);
-  }
+  std::sort(levels.begin(), levels.end());
+  levels.resize(std::min<size_t>(levels.size(), several ? 1 : 3));
   return levels;
 }
 

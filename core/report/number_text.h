@@ -9,9 +9,9 @@ namespace strandwave::report {
 
 std::string fixed(double value, int decimals);      // "1.7412"
 std::string with_sign(double value, int decimals);  // "+0.0121", "-0.0069"
-std::string compact(double value);                  // about four digits: "0.005", "1.2e-5", "41,200"
-std::string grouped(int64_t value);                 // "7,372,800"
-std::string grouped(double value);                  // of a whole number
+std::string compact(double value);   // about four digits: "0.005", "1.2e-5", "41,200"
+std::string grouped(int64_t value);  // "7,372,800"
+std::string grouped(double value);   // of a whole number
 std::string percent(double share, int decimals = 1);  // of 0.8425: "84.2 %"
 
 // A number beside others that are `step` apart: "0.25", "1.5 M".

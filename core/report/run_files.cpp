@@ -46,6 +46,17 @@ void read_log(const fs::path& path, RunFiles& run) {
   }
 }
 
+RunFiles read_evaluation(const fs::path& path) {
+  RunFiles run;
+  run.path = path;
+  run.test = read_object(path, "Name run folders, or JSON files written by dna evaluate -o");
+  if (!run.test.contains("kind"))
+    throw input_error(path.string() +
+                      " holds no figures of a test (no key \"kind\"): name run folders, or JSON "
+                      "files written by dna evaluate -o");
+  return run;
+}
+
 RunFiles read_folder(const fs::path& path) {
   RunFiles run;
   run.path = path;
@@ -55,6 +66,10 @@ RunFiles read_folder(const fs::path& path) {
     throw input_error(path.string() +
                       " is a model folder, which keeps no log: name the folder of its run, or a "
                       "file written by dna evaluate -o");
+  if (!has_config && !has_log && fs::exists(path / "folds.json")) {
+    run.test = read_evaluation(path / "folds.json").test;
+    return run;
+  }
   if (!has_config && !has_log)
     throw input_error(path.string() +
                       " holds no run (neither config.json nor log.jsonl): name the folder that was "
@@ -74,17 +89,6 @@ RunFiles read_folder(const fs::path& path) {
     run.notes.push_back(
         "test.json is missing: the run has not been tested, since it is unfinished or has no test "
         "split");
-  return run;
-}
-
-RunFiles read_evaluation(const fs::path& path) {
-  RunFiles run;
-  run.path = path;
-  run.test = read_object(path, "Name run folders, or JSON files written by dna evaluate -o");
-  if (!run.test.contains("kind"))
-    throw input_error(path.string() +
-                      " holds no figures of a test (no key \"kind\"): name run folders, or JSON "
-                      "files written by dna evaluate -o");
   return run;
 }
 

@@ -17,7 +17,8 @@ struct RunFiles {
 };
 
 // Reads run folders (config.json, log.jsonl, test.json; what an unfinished run lacks is noted) and
-// JSON files with the figures of an evaluation. A last log line that is cut off is left out with a
+// JSON files with the figures of an evaluation; a folder of cross-validation (folds.json) counts as
+// such a file. A last log line that is cut off is left out with a
 // note: its run is writing it or was killed. Throws Error: a path that is missing or holds no run
 // (kInput), a file that is no JSON (naming file and line), the same run given twice (kUsage).
 std::vector<RunFiles> read_runs(const std::vector<std::string>& paths);

@@ -227,6 +227,14 @@ TEST_F(Runs, MessagesSayWhereAndWhatToDo) {
   EXPECT_EQ("", message_of({folder_.write("y.json", "{\"kind\":\"classifier\"}")}));
 }
 
+TEST_F(Runs, OfACrossValidationAreOneTest) {
+  const std::string run = folder("folds");
+  folder_.write("folds/folds.json", R"({"kind": "classifier", "folds": 5})");
+  const std::vector<RunFiles> runs = read_runs({run});
+  EXPECT_EQ("folds", runs[0].name);
+  EXPECT_EQ(5, runs[0].test["folds"]);
+}
+
 TEST(TrainingLogs, KnowResumesSkipsAndTime) {
   RunFiles run;
   run.log = {{{"type", "run"}, {"step", 0}, {"steps", 100}, {"command", "one"}},

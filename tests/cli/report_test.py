@@ -120,7 +120,7 @@ class Report(ProgramTest):
         self.succeed("dna", "pretrain", "genome.fa", "--split", "held_out.bed", "-o", "run", *command_line.PRETRAIN, "--log-every", "1")
         page = self.report("run")
         bits = json.loads((self.folder / "run/test.json").read_text())["bits_per_base"]
-        self.assert_says(page, f"{bits:.4f}", "Markov order 2", "finished, 4 steps", "Loss", "Gradient norm", "chr")
+        self.assert_says(page, f"{bits:.4f}", "Markov order 2", "finished, 4 steps", "Loss", "Gradient norm", "next base")
         result = self.run_program("report", self.classifier(), "run", "-o", "both.html")
         self.assertEqual(0, result.returncode, result.stderr)
         self.assertIn("report: both.html", result.stdout.decode())
