@@ -13,6 +13,7 @@ struct Words {
   std::string pooling = "mean";
   std::string selection = "macro-f1";
   std::string lengths;
+  std::string error_rate = "0";
   std::vector<std::string> baselines;
 };
 
@@ -40,9 +41,9 @@ void add_data_options(CLI::App& command, FinetuneCommand& finetune, Words& words
                   "FASTA, FASTQ, BAM or two-column file of lengths")
       ->excludes(length);
   command
-      .add_option("--error-rate", fragments.error_rate,
-                  "Substitutions per base in training fragments, 0 to 1")
-      ->check(CLI::Range(0.0, 1.0))
+      .add_option("--error-rate", words.error_rate,
+                  "Substitutions per base in training fragments: a share such as 0.05, or a range "
+                  "such as 0-0.2 from which each fragment draws its own")
       ->capture_default_str();
   command
       .add_option(
@@ -144,6 +145,7 @@ void run(FinetuneCommand command, const Words& words) {
   if (words.split == "random") command.fragments.split = SplitPolicy::kRandom;
   if (words.pooling == "last") command.pooling = HeadConfig::Pooling::kLast;
   if (words.selection == "accuracy") command.task.selection = Selection::kAccuracy;
+  command.fragments.error_rate = ErrorRate::parse(words.error_rate);
   if (!words.lengths.empty()) command.fragments.lengths = LengthDistribution::parse(words.lengths);
   command.cnn = !words.baselines.empty();
   run_finetune(std::move(command));

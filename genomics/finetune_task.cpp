@@ -217,7 +217,7 @@ nlohmann::json FinetuneTask::config() const {
           {"length_distribution", fragments.lengths.empty()
                                       ? nlohmann::json()
                                       : nlohmann::json(fragments.lengths.description())},
-          {"error_rate", fragments.error_rate},
+          {"error_rate", {fragments.error_rate.low, fragments.error_rate.high}},
           {"reverse_complement", fragments.reverse_complement},
           {"class_weights", options_.class_weights},
           {"lm_weight", options_.lm_weight},
@@ -266,8 +266,9 @@ std::vector<double> class_weights(const std::string& choice, const LabelledFragm
   for (const LabelledFragment& fragment : training)
     for (size_t c = 0; c < present.size(); ++c) present[c] += fragment.targets[c];
   std::vector<double> weights;
-  for (const double n : present)
-    weights.push_back(n > 0 ? std::min(kMost, (static_cast<double>(training.size()) - n) / n) : 1);
+  const auto all = static_cast<double>(training.size());
+  for (const double n : present)  // a label that is always or never present teaches nothing
+    weights.push_back(n > 0 && n < all ? std::min(kMost, (all - n) / n) : 1);
   return weights;
 }
 

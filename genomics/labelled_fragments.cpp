@@ -1,6 +1,8 @@
 #include "genomics/labelled_fragments.h"
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 
 #include "core/base/error.h"
 #include "core/base/random.h"
@@ -22,6 +24,27 @@ void substitute_bases(std::vector<uint8_t>& ids, double rate, const RandomStream
 }
 
 }  // namespace
+
+ErrorRate ErrorRate::parse(const std::string& text) {
+  // Rates have no sign, so the first '-' that is not an exponent's divides the two.
+  size_t dash = 1;
+  while (dash < text.size() && (text[dash] != '-' || std::tolower(text[dash - 1]) == 'e')) ++dash;
+  const auto number = [&](const std::string& part) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (error != std::errc() || end != part.data() + part.size() || !(value >= 0 && value <= 1))
+      throw usage_error("the error rate '" + text +
+                        "' is neither a share of substituted bases such as 0.05, 0 to 1, nor a "
+                        "range of shares such as 0-0.2");
+    return value;
+  };
+  if (dash >= text.size()) return number(text);
+  const ErrorRate rate(number(text.substr(0, dash)), number(text.substr(dash + 1)));
+  if (rate.low > rate.high)
+    throw usage_error("the error rate '" + text +
+                      "' ends below its start: write the smaller first");
+  return rate;
+}
 
 std::unique_ptr<LabelledFragments> LabelledFragments::open(const std::string& data,
                                                            const FragmentOptions& options) {
@@ -54,7 +77,10 @@ std::string LabelledFragments::lengths_text() const {
 void LabelledFragments::augment(LabelledFragment& fragment, uint64_t seed, uint64_t index) const {
   const RandomStream strand(seed, RandomPurpose::kStrand, 1, index);
   if (options_.reverse_complement && strand.below(0, 2) == 1) dna::reverse_complement(fragment.ids);
-  substitute_bases(fragment.ids, options_.error_rate, strand);
+  // At a position that no base has.
+  const double share = strand.uniform(uint64_t{1} << 62);
+  const ErrorRate& rate = options_.error_rate;
+  substitute_bases(fragment.ids, rate.low + (rate.high - rate.low) * share, strand);
 }
 
 void LabelledFragments::substitute(LabelledFragment& fragment, double rate, uint64_t number) {

@@ -31,10 +31,22 @@ struct LabelledFragment {
 // How sequences without a given split are divided: whole clusters of similar ones, or row by row.
 enum class SplitPolicy { kClusters, kRandom };
 
+// Substitutions per base: every fragment has a rate of its own, uniform in [low, high].
+struct ErrorRate {
+  double low = 0;
+  double high = 0;
+
+  ErrorRate() = default;
+  ErrorRate(double rate) : low(rate), high(rate) {}
+  ErrorRate(double from, double to) : low(from), high(to) {}
+  // "0.05" or "0-0.2". Throws Error(kUsage) for another text or a rate outside [0, 1].
+  static ErrorRate parse(const std::string& text);
+};
+
 struct FragmentOptions {
-  int64_t length = 0;  // bases cut from a genome or a longer sequence; 0: whole sequences
-  LengthDistribution lengths;       // when not empty: used in place of `length`
-  double error_rate = 0;            // substitutions per base in training fragments
+  int64_t length = 0;          // bases cut from a genome or a longer sequence; 0: whole sequences
+  LengthDistribution lengths;  // when not empty: used in place of `length`
+  ErrorRate error_rate;        // of training fragments
   bool reverse_complement = true;   // training fragments from either strand
   std::string cache_dir;            // of packed genomes
   std::vector<std::string> labels;  // when not empty: the classes, in this order
@@ -55,9 +67,9 @@ struct FixedOptions {
   double error_rate = 0;  // substitutions per base
 };
 
-// Data given either as a manifest of genomes, from which fragments are cut, or as labelled sequences
-// in one or several tables or FASTA files (labelled_files in genomics/io/labelled.h). Splits are
-// those given. Where none is given for validation:
+// Data given either as a manifest of genomes, from which fragments are cut, or as labelled
+// sequences in one or several tables or FASTA files (labelled_files in genomics/io/labelled.h).
+// Splits are those given. Where none is given for validation:
 //   genomes    whole groups are held out (genome_splits.h); classes without enough groups give the
 //              last tenth of each training contig, a fragment's length apart;
 //   sequences  whole groups and clusters of similar sequences are held out, copies and sequences
@@ -78,10 +90,10 @@ class LabelledFragments {
   // Training fragment number `index`: a pure function of (seed, index). Every class is equally
   // likely; without classes every sequence, or every base of genomes.
   virtual LabelledFragment sample(uint64_t seed, uint64_t index) const = 0;
-  // At most max_per_class fragments of each class (without classes: so many for each label, at least
-  // twice so many), the same at every call, forward. Genomes: spread evenly over groups, and evenly
-  // inside each; more than fit beside each other overlap, by three quarters at most. Sequences:
-  // spread evenly over them, the middle of each that is too long.
+  // At most max_per_class fragments of each class (without classes: so many for each label, at
+  // least twice so many), the same at every call, forward. Genomes: spread evenly over groups, and
+  // evenly inside each; more than fit beside each other overlap, by three quarters at most.
+  // Sequences: spread evenly over them, the middle of each that is too long.
   virtual std::vector<LabelledFragment> fixed(Split split, int64_t max_per_class,
                                               const FixedOptions& how = {}) const = 0;
   // How much there is of each class: sequences of a table, bases of genomes. Regression: in all.

@@ -105,6 +105,37 @@ TEST_F(FragmentsTest, SubstitutionsHaveTheGivenRate) {
   EXPECT_NEAR(static_cast<double>(changed) / all, 0.1, 0.015);
 }
 
+TEST_F(FragmentsTest, EachFragmentDrawsItsRateFromARange) {
+  options.error_rate = ErrorRate::parse("0-0.4");
+  options.reverse_complement = false;
+  const auto data = LabelledFragments::open(manifest, options);
+  options.error_rate = 0;
+  const auto clean = LabelledFragments::open(manifest, options);
+  double sum = 0;
+  int few = 0, many = 0;
+  for (uint64_t i = 0; i < 400; ++i) {
+    const auto a = data->sample(1, i).ids, b = clean->sample(1, i).ids;
+    int changed = 0;
+    for (size_t j = 0; j < a.size(); ++j) changed += a[j] != b[j];
+    const double rate = changed / static_cast<double>(a.size());
+    sum += rate;
+    few += rate < 0.1;
+    many += rate > 0.3;
+  }
+  EXPECT_NEAR(sum / 400, 0.2, 0.02);
+  EXPECT_NEAR(few / 400.0, 0.25, 0.08);  // one rate for all would give 0
+  EXPECT_NEAR(many / 400.0, 0.25, 0.08);
+}
+
+TEST(ErrorRate, IsAShareOrARange) {
+  EXPECT_EQ(ErrorRate::parse("0.05").low, 0.05);
+  EXPECT_EQ(ErrorRate::parse("0.05").high, 0.05);
+  EXPECT_EQ(ErrorRate::parse("1e-3-0.2").low, 0.001);
+  EXPECT_EQ(ErrorRate::parse("1e-3-0.2").high, 0.2);
+  for (const char* text : {"", "x", "-0.1", "0.1-", "0.2-0.1", "1.5", "0-2", "nan", "0.1x"})
+    EXPECT_THROW(ErrorRate::parse(text), Error) << text;
+}
+
 TEST_F(FragmentsTest, CopiesNeverLieOnBothSides) {
   std::string table = "sequence,label\n";
   for (int i = 0; i < 300; ++i) {
