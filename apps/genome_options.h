@@ -2,12 +2,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "core/models/sequence_model.h"
-#include "genomics/bits_per_base.h"
 #include "genomics/splits.h"
 
 namespace strandwave::apps {
@@ -20,19 +17,7 @@ struct GenomeSource {
 void add_genome_options(CLI::App& command, GenomeSource& source);
 // Opens the genome, telling on stderr what it holds and what was noticed.
 Genome open_genome(const GenomeSource& source, bool quiet);
-
-struct EvaluationOptions {
-  int64_t window = 0;  // bases per window; 0: a default of the command
-  int64_t bases = 0;   // evaluated at most, evenly spread; 0: all
-  int64_t batch_tokens = 1 << 16;
-  std::vector<int> orders = {2, 5, 8, 11, 12};  // of the Markov models; empty: none
-};
-void add_evaluation_options(CLI::App& command, EvaluationOptions& options);
-
-// Bits per base on the test intervals, by context, beside Markov models counted on both strands of
-// the training intervals. Prints the tables to `out` and returns them as JSON.
-nlohmann::json evaluate_language_model(SequenceModel& model, const Genome& genome,
-                                       const Splits& splits, const EvaluationOptions& options,
-                                       bool quiet, std::ostream& out);
+// make_splits; overlaps that are allowed are warned of.
+Splits open_splits(const Genome& genome, const SplitOptions& options);
 
 }  // namespace strandwave::apps

@@ -3,15 +3,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/models/sequence_model.h"
-#include "genomics/baselines/markov.h"
 #include "genomics/io/genome.h"
 #include "genomics/io/intervals.h"
-#include "genomics/metrics.h"
 
 namespace strandwave {
 
@@ -32,34 +29,23 @@ torch::Tensor shifted_inputs(const torch::Tensor& ids);
 // What it must predict: ids as int64, -1 where the id is no base.
 torch::Tensor base_targets(const torch::Tensor& ids);
 
-// Windows of equal length are run together, up to batch_tokens positions at once. `progress` is
-// called with the number of positions done; it may throw to stop.
+// Windows of equal length are run together, up to batch_tokens positions at once; a longer window
+// is run in pieces of batch_tokens with the state carried over, so that memory does not grow with
+// it. `progress` is called with the number of positions done; it may throw to stop.
 ScoredWindows score_windows(SequenceModel& model, const Genome& genome,
                             const std::vector<Window>& windows, int64_t batch_tokens,
                             const std::function<void(int64_t)>& progress = {});
 
 // Tiles of `window` bases over the intervals; with max_bases > 0 only so many of them, evenly
-// spread.
+// spread. With window 0 the intervals themselves, whole; with max_bases > 0 the first so many
+// bases.
 std::vector<Window> evaluation_windows(const Genome& genome, const Intervals& intervals,
                                        int64_t window, int64_t max_bases);
-
-// A Markov model on exactly the positions that the model was scored on. Its context reaches back
-// over the window's start, inside `intervals`: an advantage that it keeps.
-struct MarkovComparison {
-  int order = 0;
-  double bits_per_base = 0;
-  BootstrapInterval
-      difference;  // model minus Markov, bits per base; blocks of 100 kb, 1,000 resamples
-};
-std::vector<MarkovComparison> compare_with_markov(const ScoredWindows& scored, const Genome& genome,
-                                                  const Intervals& intervals,
-                                                  const MarkovModel& markov,
-                                                  const std::vector<int>& orders);
 
 // Bits per base by the number of bases seen before, in [first, last).
 struct ContextBits {
   int64_t first = 0;
-  int64_t last = 0;
+  int64_t last = 0;  // at most the longest window
   int64_t positions = 0;
   double bits_per_base = 0;
 };

@@ -176,21 +176,30 @@ const SafetensorsEntry& SafetensorsFile::entry(const std::string& name) const {
   return found->second;
 }
 
-void write_safetensors(const std::filesystem::path& path,
-                       const std::vector<std::pair<std::string, SafetensorsEntry>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  std::vector<const std::pair<std::string, SafetensorsEntry>*> order;
-  for (const auto& tensor : tensors) {
+namespace {
+
+using NamedEntry = std::pair<std::string, SafetensorsEntry>;
+
+// What stands before the data, and the order in which the data follow.
+struct Arrangement {
+  std::string head;
+  std::vector<const NamedEntry*> order;
+};
+
+Arrangement arrange(const std::vector<NamedEntry>& tensors,
+                    const std::map<std::string, std::string>& metadata, const std::string& where) {
+  Arrangement made;
+  for (const NamedEntry& tensor : tensors) {
     const size_t element = safetensors_dtype_size(tensor.second.dtype);
     const std::string what = "tensor \"" + tensor.first + "\"";
     if (element == 0) throw usage_error(what + ": unknown dtype " + tensor.second.dtype);
-    const uint64_t expected = byte_count(tensor.second.shape, element, path.string(), what);
+    const uint64_t expected = byte_count(tensor.second.shape, element, where, what);
     if (expected != tensor.second.bytes.size())
       throw usage_error(what + ": shape and dtype need " + std::to_string(expected) +
                         " bytes, got " + std::to_string(tensor.second.bytes.size()));
-    order.push_back(&tensor);
+    made.order.push_back(&tensor);
   }
-  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+  std::sort(made.order.begin(), made.order.end(), [](const auto* a, const auto* b) {
     const size_t a_size = safetensors_dtype_size(a->second.dtype);
     const size_t b_size = safetensors_dtype_size(b->second.dtype);
     return a_size != b_size ? a_size > b_size : a->first < b->first;
@@ -198,7 +207,7 @@ void write_safetensors(const std::filesystem::path& path,
   nlohmann::json header = nlohmann::json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
   uint64_t offset = 0;
-  for (const auto* tensor : order) {
+  for (const NamedEntry* tensor : made.order) {
     const SafetensorsEntry& entry = tensor->second;
     if (tensor->first == kMetadata || header.contains(tensor->first))
       throw usage_error("tensor \"" + tensor->first + "\" is given twice");
@@ -213,11 +222,31 @@ void write_safetensors(const std::filesystem::path& path,
                   sizeof(uint64_t),
               ' ');
   const uint64_t header_length = text.size();
+  made.head.assign(reinterpret_cast<const char*>(&header_length), sizeof header_length);
+  made.head += text;
+  return made;
+}
+
+}  // namespace
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<NamedEntry>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const Arrangement made = arrange(tensors, metadata, path.string());
   AtomicFile file(path);
-  file.write(std::as_bytes(std::span(&header_length, 1)));
-  file.write(text);
-  for (const auto* tensor : order) file.write(tensor->second.bytes);
+  file.write(made.head);
+  for (const NamedEntry* tensor : made.order) file.write(tensor->second.bytes);
   file.commit();
+}
+
+std::string safetensors_bytes(const std::vector<NamedEntry>& tensors,
+                              const std::map<std::string, std::string>& metadata) {
+  const Arrangement made = arrange(tensors, metadata, "the file");
+  std::string bytes = made.head;
+  for (const NamedEntry* tensor : made.order) {
+    const auto data = tensor->second.bytes;
+    bytes.append(reinterpret_cast<const char*>(data.data()), data.size());
+  }
+  return bytes;
 }
 
 }  // namespace strandwave

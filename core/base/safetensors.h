@@ -59,4 +59,8 @@ void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, SafetensorsEntry>>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
+// The same in memory.
+std::string safetensors_bytes(const std::vector<std::pair<std::string, SafetensorsEntry>>& tensors,
+                              const std::map<std::string, std::string>& metadata = {});
+
 }  // namespace strandwave
