@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "genomics/io/column_table.h"
 #include "tests/genomics_io/test_files.h"
 
 namespace strandwave {
@@ -153,6 +154,93 @@ TEST_F(LabelledTest, TakesKnownClassesAndNumbers) {
   EXPECT_EQ(numbers.sequences[1].label, -1);
   EXPECT_CONTAINS(refusal("sequence,label\nAC,high\n", regression), "\"high\" is not a number");
   EXPECT_CONTAINS(refusal("sequence,label\nAC,nan\n", regression), "\"nan\" is not a number");
+}
+
+TEST_F(LabelledTest, ReadsSeveralLabelsPerSequence) {
+  LabelledOptions several;
+  several.kind = LabelKind::kMultiLabel;
+  const LabelledData read =
+      table("sequence,label\nAC,b;a\nAG,.\nAT,\nCC, b ; b\nGG,c;.\n", several);
+  EXPECT_EQ(read.labels, (Texts{"a", "b", "c"}));
+  const std::vector<std::vector<float>> expected = {
+      {1, 1, 0}, {0, 0, 0}, {0, 0, 0}, {0, 1, 0}, {0, 0, 1}};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(read.sequences[i].targets, expected[i]) << i;
+    EXPECT_EQ(read.sequences[i].label, -1);
+  }
+  EXPECT_EQ(table(">a label=\nAC\n>b label=x\nAC\n", several).labels, Texts{"x"});
+  EXPECT_CONTAINS(refusal("sequence,label\nAC,.\n", several), "has no label: every row has none");
+  several.labels = {"a", "b"};
+  EXPECT_CONTAINS(refusal("sequence,label\nAC,a;q\n", several),
+                  "line 2: the label \"q\" is none of the 2 known classes");
+}
+
+TEST_F(LabelledTest, ReadsAFolderOrAListOfSplits) {
+  std::filesystem::create_directory(folder_.path("gue"));
+  folder_.write("gue/train.csv", "sequence,label\nAC,0\nAG,1\n");
+  folder_.write("gue/dev.csv.gz", test::gzip("sequence,label\nAT,1\n"));
+  folder_.write("gue/test.fa", ">t label=0\nCC\n");
+  folder_.write("gue/readme.txt", "nothing");
+  const LabelledData read = read_labelled(folder_.path("gue"));
+  ASSERT_EQ(read.sequences.size(), 4U);
+  EXPECT_EQ(read.labels, (Texts{"0", "1"}));
+  const std::vector<std::pair<std::string, std::string>> expected = {
+      {"train:row1", "train"}, {"train:row2", "train"}, {"validation:row1", "validation"},
+      {"t", "test"}};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(read.sequences[i].name, expected[i].first);
+    EXPECT_EQ(read.sequences[i].split, expected[i].second);
+  }
+  const std::string list = "test=" + folder_.path("gue/dev.csv.gz") +
+                           ",train=" + folder_.path("gue/train.csv");
+  EXPECT_EQ(read_labelled(list).sequences[2].split, "test");
+  EXPECT_EQ(labelled_format(list), LabelledFormat::kCsv);
+
+  folder_.write("gue/valid.csv", "sequence,label\nAT,1\n");
+  EXPECT_CONTAINS(error_of([&] { read_labelled(folder_.path("gue")); }),
+                  "two files for the split \"validation\"");
+  std::filesystem::create_directory(folder_.path("empty"));
+  EXPECT_CONTAINS(error_of([&] { read_labelled(folder_.path("empty")); }),
+                  "names no training data");
+  EXPECT_CONTAINS(error_of([&] { read_labelled("test=" + folder_.path("gue/train.csv")); }),
+                  "names no training data");
+  EXPECT_CONTAINS(error_of([&] { read_labelled("train=a,train=b"); }, ErrorKind::kUsage),
+                  "names the split \"train\" twice");
+  EXPECT_CONTAINS(error_of([&] { read_labelled("train=a,tset=b"); }, ErrorKind::kUsage),
+                  "\"tset=b\" in \"train=a,tset=b\"");
+  const std::string other = folder_.write("s.csv", "sequence,label,split\nAC,0,test\nAG,1,\n");
+  EXPECT_CONTAINS(error_of([&] { read_labelled("train=" + other); }),
+                  "line 2: the split \"test\" in a file that is given as train");
+  const std::string paths = folder_.write("m.tsv", "path\tlabel\na.fa\tx\nb.fa\ty\n");
+  EXPECT_CONTAINS(error_of([&] { read_labelled("train=" + paths); }, ErrorKind::kUsage),
+                  "is a manifest of files");
+}
+
+TEST_F(LabelledTest, ColumnsThatAreMisspeltAreNamed) {
+  EXPECT_CONTAINS(refusal("sequence,label,groups\nAC,x,1\nAG,y,2\n"),
+                  "line 1: the column \"groups\" is unknown: is it \"group\"?");
+  EXPECT_CONTAINS(manifest_refusal("path\tlabel\tspilt\na.fa\tx\ttrain\nb.fa\ty\ttest\n"),
+                  "the column \"spilt\" is unknown: is it \"split\"?");
+  EXPECT_EQ(table("sequence,label,groups,group\nAC,x,1,g\nAG,y,2,h\n").sequences[1].group, "h");
+  EXPECT_CONTAINS(refusal("sequence,label,split\nAC,x,train\nAG,y,tset\n"),
+                  "data, line 3: the split \"tset\" is none of");
+}
+
+TEST_F(LabelledTest, ReadsTaxids) {
+  const Manifest read = manifest("path\tlabel\ttaxid\na.fa\tx\t562\nb.fa\ty\t\n");
+  EXPECT_EQ(read.rows[0].taxid, 562);
+  EXPECT_EQ(read.rows[1].taxid, 0);
+  EXPECT_CONTAINS(manifest_refusal("path\tlabel\ttaxid\na.fa\tx\tcoli\nb.fa\ty\t\n"),
+                  "line 2: the taxid \"coli\"");
+}
+
+TEST_F(LabelledTest, FieldsAreWrittenAsTheyAreRead) {
+  for (const std::string text : {"plain", "a\tb", "\"quoted\"", "#sharp", "a \"b\" c", ""}) {
+    ColumnTable read(file("name\tother\n" + table_field(text) + "\tx\n"));
+    ASSERT_TRUE(read.next()) << text;
+    EXPECT_EQ(read.value("name"), text);
+    EXPECT_EQ(read.value("other"), "x");
+  }
 }
 
 TEST_F(LabelledTest, RecognisesFormats) {
