@@ -329,12 +329,12 @@ void Trainer::Loop::start() {
   const std::optional<ValidCheckpoint> checkpoint = latest_valid(directory_.path());
   if (checkpoint) restore(*checkpoint);
   open_logs();
-  progress_.message(checkpoint
-                        ? "continuing " + directory_.path().string() + " at step " +
-                              std::to_string(state_.step) + " of " + std::to_string(config_.steps)
-                        : "training " + std::to_string(parameters_.parameter_count()) +
-                              " parameters for " + std::to_string(config_.steps) +
-                              " steps: " + task_.description());
+  progress_.message((checkpoint
+                         ? "continuing " + directory_.path().string() + " at step " +
+                               std::to_string(state_.step) + " of " + std::to_string(config_.steps)
+                         : "training " + std::to_string(parameters_.parameter_count()) +
+                               " parameters for " + std::to_string(config_.steps) + " steps") +
+                    ": " + task_.description());
   log_->write({{"type", "run"},
                {"step", state_.step},
                {"steps", config_.steps},

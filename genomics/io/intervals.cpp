@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -325,14 +327,31 @@ Intervals with_label(const Intervals& intervals, const std::string& label) {
   return chosen;
 }
 
+void require_file_weights(const Genome& genome, const std::vector<double>& weights) {
+  if (weights.empty()) return;
+  const size_t files = genome.files().size();
+  if (weights.size() != files)
+    throw usage_error(std::to_string(weights.size()) + " genome weights for " +
+                      std::to_string(files) + " FASTA files: give one for each, in their order.");
+  double sum = 0;
+  for (const double weight : weights) {
+    if (!std::isfinite(weight) || weight < 0)
+      throw usage_error("a genome weight must be a number of at least 0, not " +
+                        std::to_string(weight) + ".");
+    sum += weight;
+  }
+  if (sum <= 0) throw usage_error("all genome weights are 0: nothing would be drawn.");
+}
+
 WindowSampler::WindowSampler(const Genome& genome, const Intervals& intervals, int64_t length)
     : WindowSampler(genome, intervals, length, Options{}) {}
 
 WindowSampler::WindowSampler(const Genome& genome, const Intervals& intervals, int64_t length,
                              Options options)
-    : genome_(genome), length_(length), options_(options) {
+    : genome_(genome), length_(length), options_(std::move(options)) {
   require_window_length(length);
-  for (const Interval& interval : intervals) {
+  require_file_weights(genome, options_.file_weights);
+  for (const Interval& interval : sort_intervals(intervals)) {
     if (interval.length() < length) {
       unusable_ += interval.length();
       continue;
@@ -348,14 +367,47 @@ WindowSampler::WindowSampler(const Genome& genome, const Intervals& intervals, i
                       " bases; the longest of " + std::to_string(intervals.size()) + " has " +
                       std::to_string(longest) + ". Use shorter windows.");
   }
+  shares_ = options_.file_weights.empty() ? std::vector<Share>{{0, starts_, 1}} : shares_by_file();
   window(0, 0);  // reports intervals of N now rather than in the middle of a run
+}
+
+std::vector<WindowSampler::Share> WindowSampler::shares_by_file() const {
+  const std::vector<double>& weights = options_.file_weights;
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  std::vector<Share> shares;
+  size_t next = 0;  // intervals lie in the order of the files
+  double up_to = 0;
+  for (size_t file = 0; file < weights.size(); ++file) {
+    const int64_t first = next < first_.size() ? first_[next] : starts_;
+    while (next < intervals_.size() &&
+           contig_of(genome_, intervals_[next].contig).file == static_cast<int32_t>(file))
+      ++next;
+    const int64_t starts = (next < first_.size() ? first_[next] : starts_) - first;
+    if (weights[file] <= 0) continue;
+    if (starts == 0)
+      throw input_error(display_path(genome_.files()[file].path) +
+                        ": no interval of this genome is as long as a window of " +
+                        std::to_string(length_) +
+                        " bases. Use shorter windows or give it the weight 0.");
+    up_to += weights[file] / sum;
+    shares.push_back({first, starts, up_to});
+  }
+  shares.back().up_to = 1;
+  return shares;
+}
+
+const WindowSampler::Share& WindowSampler::draw_share(double uniform) const {
+  return *std::find_if(shares_.begin(), shares_.end(),
+                       [uniform](const Share& share) { return uniform < share.up_to; });
 }
 
 Window WindowSampler::window(uint64_t seed, uint64_t index) const {
   const RandomStream draws(seed, RandomPurpose::kWindow, index);
   constexpr uint64_t kTries = 1000;
+  const Share& share = draw_share(draws.uniform(kTries));
   for (uint64_t attempt = 0; attempt < kTries; ++attempt) {
-    const auto start = static_cast<int64_t>(draws.below(attempt, static_cast<uint64_t>(starts_)));
+    const int64_t start = share.first + static_cast<int64_t>(draws.below(
+                                            attempt, static_cast<uint64_t>(share.starts)));
     const auto found = static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), start) -
                                            first_.begin()) -
                        1;

@@ -80,19 +80,26 @@ struct Window {
   friend bool operator==(const Window&, const Window&) = default;
 };
 
+// Sampling weights of the files of a genome: one per file, finite, not negative, not all zero; or
+// none at all. Throws Error(kUsage) otherwise.
+void require_file_weights(const Genome& genome, const std::vector<double>& weights);
+
 // Uniform random windows of one length inside intervals.
 //
 // window(seed, index) is a pure function: equal on every machine, rank and thread, so training
-// resumes and is divided without a list. Every start inside every interval is equally likely;
-// windows in which N makes up more than max_unknown are drawn again, from the same stream.
+// resumes and is divided without a list. Every start inside every interval is equally likely, or,
+// with weights, every start of one file after the file was drawn by its weight; windows in which N
+// makes up more than max_unknown are drawn again, from the same stream and file.
 class WindowSampler {
  public:
   struct Options {
-    double max_unknown = 0.5;        // largest fraction of N
-    bool reverse_complement = true;  // each window from either strand with probability 1/2
+    double max_unknown = 0.5;               // largest fraction of N
+    bool reverse_complement = true;         // each window from either strand with probability 1/2
+    std::vector<double> file_weights = {};  // one per Genome::files(); empty: by number of starts
   };
 
-  // Throws Error when no interval is as long as a window, or when 1000 draws in a row find only N.
+  // Throws Error when no interval is as long as a window (with weights: none of a file that is to
+  // be drawn), or when 1000 draws in a row find only N.
   WindowSampler(const Genome& genome, const Intervals& intervals, int64_t length);
   WindowSampler(const Genome& genome, const Intervals& intervals, int64_t length, Options options);
 
@@ -105,6 +112,15 @@ class WindowSampler {
   int64_t length() const { return length_; }
 
  private:
+  // Starts that are drawn from alike: all, or those of one file.
+  struct Share {
+    int64_t first = 0;
+    int64_t starts = 0;
+    double up_to = 1;  // sum of the probabilities so far
+  };
+  std::vector<Share> shares_by_file() const;
+  const Share& draw_share(double uniform) const;
+
   Genome genome_;
   Intervals intervals_;         // long enough ones only
   std::vector<int64_t> first_;  // first start number of each interval
@@ -112,6 +128,7 @@ class WindowSampler {
   int64_t starts_ = 0;
   int64_t unusable_ = 0;
   Options options_;
+  std::vector<Share> shares_;
 };
 
 // Consecutive windows over each interval, `step` apart (step = length: they tile it). The last

@@ -91,6 +91,12 @@ std::vector<int64_t> WindowStreams::repeats(const Genome& genome,
   return best;
 }
 
+double WindowStreams::padding() const {
+  int64_t bases = 0;
+  for (const Walk& walk : pass_) bases += walk.end - walk.start;
+  return 1 - static_cast<double>(bases) / static_cast<double>(windows_ * length_);
+}
+
 StreamWindow WindowStreams::window(int64_t stream, int64_t step) const {
   // stream * windows_ / streams_ without overflow.
   const int64_t origin = windows_ / streams_ * stream + windows_ % streams_ * stream / streams_;

@@ -40,6 +40,8 @@ class WindowStreams {
   StreamWindow window(int64_t stream, int64_t step) const;
 
   int64_t windows() const { return windows_; }  // of one pass
+  // Fraction of the positions of a pass behind the ends of walks.
+  double padding() const;
   int64_t streams() const { return streams_; }
 
  private:

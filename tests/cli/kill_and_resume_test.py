@@ -22,7 +22,9 @@ WORDS = ["dna", "pretrain", "genome.fa", "--split", "held_out.bed", "--gap", "50
 EXACT = ("step", "loss", "bits", "lr", "grad_norm", "tokens", "skipped", "metrics", "best")
 
 
-class Resume(unittest.TestCase):
+class RunTest(unittest.TestCase):
+    words = WORDS
+
     def setUp(self):
         self.holder = tempfile.TemporaryDirectory()
         self.folder = pathlib.Path(self.holder.name)
@@ -40,12 +42,12 @@ class Resume(unittest.TestCase):
         return [{key: line[key] for key in EXACT if key in line} for line in self.log(name) if line["type"] != "run"]
 
     def run_whole(self, name):
-        result = command_line.run(self.folder, *WORDS, "-o", name)
+        result = command_line.run(self.folder, *self.words, "-o", name)
         self.assertEqual(0, result.returncode, result.stderr)
 
     def run_and_kill(self, name, after_step):
         """Kills the run, with no chance to save, once it has logged `after_step`."""
-        process = subprocess.Popen([command_line.PROGRAM, *WORDS, "-o", name], cwd=self.folder,
+        process = subprocess.Popen([command_line.PROGRAM, *self.words, "-o", name], cwd=self.folder,
                                    env=command_line.environment(self.folder), stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
@@ -56,7 +58,7 @@ class Resume(unittest.TestCase):
             time.sleep(0.005)
         return process.wait() == -signal.SIGKILL
 
-    def test_killed_run_equals_unbroken_run(self):
+    def expect_killed_run_equals_unbroken_run(self):
         self.run_whole("unbroken")
         killed = [self.run_and_kill("killed", after) for after in (7, 18)]
         self.assertTrue(any(killed), "the runs ended before they could be killed")
@@ -67,21 +69,34 @@ class Resume(unittest.TestCase):
             self.assertEqual((self.folder / "unbroken" / last / name).read_bytes(),
                              (self.folder / "killed" / last / name).read_bytes(), name)
 
+
+class Resume(RunTest):
+    def test_killed_run_equals_unbroken_run(self):
+        self.expect_killed_run_equals_unbroken_run()
+
     def test_damaged_checkpoint_is_passed_over(self):
         self.run_whole("run")
         unbroken = self.numbers("run")
         newest = self.folder / "run/checkpoints/step-000000030/model.safetensors"
         newest.write_bytes(newest.read_bytes()[:-1])
-        result = command_line.run(self.folder, *WORDS, "-o", "run")
+        result = command_line.run(self.folder, *self.words, "-o", "run")
         self.assertEqual(0, result.returncode, result.stderr)
         self.assertIn("step-000000030", result.stderr)
         self.assertEqual(unbroken, self.numbers("run"))
 
     def test_other_settings_are_refused(self):
         self.run_whole("run")
-        result = command_line.run(self.folder, *WORDS, "--lr", "7e-4", "-o", "run")
+        result = command_line.run(self.folder, *self.words, "--lr", "7e-4", "-o", "run")
         self.assertEqual(2, result.returncode, result.stderr)
         self.assertIn("lr", result.stderr)
+
+
+class ResumeStreams(RunTest):
+    """Streams carry the recurrent state from step to step: it survives as well."""
+    words = [*WORDS, "--stream", "--accumulation", "2", "--chunk", "100", "--chunk-gradients", "keep"]
+
+    def test_killed_run_equals_unbroken_run(self):
+        self.expect_killed_run_equals_unbroken_run()
 
 
 if __name__ == "__main__":
