@@ -137,7 +137,7 @@ def problem_of_command(words, known):
     if not words:
         return None
     name = words[0].removeprefix("./")
-    if name.startswith("scripts/"):
+    if name.startswith(("scripts/", "pipelines/")):
         script = ROOT / name
         if not os.access(script, os.X_OK):
             return f"{name} does not exist"
