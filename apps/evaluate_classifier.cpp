@@ -33,7 +33,7 @@ void warn_of_seen(const std::string& model_path, const TestSet& set, const TestO
     sequences.push_back(std::move(fragment.ids));
   const auto seen = seen_in_training(model_path, sequences);
   if (!seen) return;
-  report["seen_in_training"] = {{"fraction", seen->fraction}, {"by", seen->by}};
+  report["seen_in_training"] = seen->to_json();
   if (seen->notable()) warn(seen->sentence());
 }
 

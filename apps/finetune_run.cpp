@@ -142,6 +142,7 @@ class FinetuneRun {
           [&](const std::string& what) { progress_.update("testing " + what); });
     });
     progress_.finish();
+    warn_of_seen(report.json);
     write_file_atomically(folder() / "predictions.tsv", report.predictions);
     report.json["leakage"] = data_->leakage();
     report.json["prior"] = command_.prior;
@@ -151,6 +152,18 @@ class FinetuneRun {
       report.json["rejection"]["temperature"] = calibration_.temperature(length, true);
     print_classifier_report(report.json, "test split", std::cout);
     return report.json;
+  }
+
+  // How much of the test the start model was trained on.
+  void warn_of_seen(nlohmann::json& report) const {
+    if (command_.start_from.empty()) return;
+    std::vector<std::vector<uint8_t>> targets;
+    for (LabelledFragment& fragment : data_->fixed(Split::kTest, command_.test_per_class))
+      targets.push_back(std::move(fragment.ids));
+    const auto seen = seen_in_training(command_.start_from, targets);
+    if (!seen) return;
+    report["seen_in_training"] = seen->to_json();
+    if (seen->notable()) warn(seen->sentence());
   }
 
   std::unique_ptr<Predictor> reference_cnn(double& seconds) {

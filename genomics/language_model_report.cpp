@@ -146,8 +146,7 @@ nlohmann::json test_language_model(SequenceModel& model, const Genome& genome, c
     Intervals targets;
     for (const Window& w : scored.windows) targets.push_back({w.contig, w.start, w.end, {}, '.'});
     if (const auto seen = test.training->seen_fraction(genome, targets))
-      result["seen_in_training"] = {
-          {"fraction", seen->fraction}, {"by", seen->by}, {"compared", seen->compared}};
+      result["seen_in_training"] = seen->to_json();
   }
   return result;
 }

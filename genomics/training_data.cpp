@@ -148,7 +148,7 @@ std::optional<SeenFraction> by_sketch(const KmerSketch& training, const KmerSket
 
 }  // namespace
 
-bool SeenFraction::notable() const { return by == "sketch" ? fraction >= 0.005 : fraction > 0; }
+bool SeenFraction::notable() const { return by == "sketch" ? fraction >= 0.01 : fraction > 0; }
 
 std::string SeenFraction::sentence() const {
   char text[200];
@@ -160,13 +160,18 @@ std::string SeenFraction::sentence() const {
   char number[32];
   std::snprintf(number, sizeof number, percent < 1 && percent > 0 ? "%.2f" : "%.1f", percent);
   const std::string how = by == "intervals" ? "exact, by intervals"
-                          : by == "sketch"
-                              ? "estimated from " + std::to_string(compared) + " sampled 21-mers"
-                              : "by intervals, and on unknown contigs by " +
-                                    std::to_string(compared) + " sampled 21-mers";
+                          : by == "sketch"  ? "estimated from " + std::to_string(compared) +
+                                                 " sampled 21-mers; copies of repeats count"
+                                           : "by intervals, and on unknown contigs by " +
+                                                 std::to_string(compared) +
+                                                 " sampled 21-mers; copies of repeats count";
   std::snprintf(text, sizeof text, "%s %% of targets were seen in pretraining (%s)",
                 format ? format : number, how.c_str());
   return text;
+}
+
+nlohmann::json SeenFraction::to_json() const {
+  return {{"fraction", fraction}, {"by", by}, {"compared", compared}};
 }
 
 int64_t TrainingData::add_contig(TrainedContig contig) {

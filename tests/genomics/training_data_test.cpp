@@ -160,7 +160,9 @@ TEST_F(TrainingDataTest, DamagedFilesAreRefused) {
 
 TEST(SeenFractionTest, WordsAreNeverMoreThanKnown) {
   EXPECT_EQ((SeenFraction{0.99999, "sketch", 123}).sentence(),
-            "> 99.9 % of targets were seen in pretraining (estimated from 123 sampled 21-mers)");
+            "> 99.9 % of targets were seen in pretraining (estimated from 123 sampled 21-mers; "
+            "copies of repeats "
+            "count)");
   EXPECT_EQ((SeenFraction{0.00001, "intervals", 0}).sentence(),
             "< 0.01 % of targets were seen in pretraining (exact, by intervals)");
   EXPECT_EQ((SeenFraction{0.001, "sketch", 9}).notable(), false);
