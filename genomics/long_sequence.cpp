@@ -29,9 +29,7 @@ void write_targets(std::span<const uint8_t> bases, size_t at, size_t size, uint8
 }  // namespace
 
 LongSequence::LongSequence(const SequenceClassifier& classifier)
-    : classifier_(classifier),
-      model_(*classifier.model()),
-      strands_(classifier.options().both_strands ? 2 : 1) {}
+    : classifier_(classifier), model_(*classifier.model()), strands_(classifier.strands()) {}
 
 void LongSequence::add(std::span<const uint8_t> ids) {
   const torch::NoGradGuard no_grad;
@@ -61,7 +59,7 @@ void LongSequence::run_block(size_t size) {
   }
   const bool mean = model_.config().head.pooling == HeadConfig::Pooling::kMean;
   const auto piece =
-      static_cast<size_t>(std::max<int64_t>(1, classifier_.options().batch_bases / strands_));
+      static_cast<size_t>(std::max<int64_t>(1, classifier_.positions_at_once() / strands_));
   torch::Tensor pooled;
   for (size_t at = 0; at < size; at += piece) {
     const size_t n = std::min(piece, size - at);

@@ -6,9 +6,12 @@
 
 #include "core/base/error.h"
 #include "genomics/io/tokenizer.h"
+#include "kernels/common/parallel.h"
 
 namespace strandwave {
 namespace {
+
+constexpr int64_t kLeastReads = 8;  // that grow together: with fewer the scan shares less
 
 SequenceClassifier one_strand(const SequenceClassifier& classifier) {
   ClassifierOptions options = classifier.options();
@@ -48,8 +51,8 @@ class GrowingReads {
 
   // Runs each read up to `bases`, or to its end.
   void advance(size_t bases) {
-    const auto chunk = std::max<size_t>(
-        1, static_cast<size_t>(classifier_.options().batch_bases) / active_.size());
+    const auto chunk =
+        std::max<size_t>(1, static_cast<size_t>(classifier_.positions_at_once()) / active_.size());
     std::vector<std::span<const uint8_t>> pieces(active_.size());
     for (;;) {
       size_t longest = 0;
@@ -199,35 +202,47 @@ std::vector<std::vector<PrefixDecision>> PrefixClassifier::all_prefixes(
 
 std::vector<std::vector<PrefixDecision>> PrefixClassifier::run(
     std::span<const std::vector<uint8_t>> reads, bool stop_early) const {
-  const torch::NoGradGuard no_grad;
   int64_t longest_step = 0, before = 0;
   for (const int64_t length : options_.lengths) {
     longest_step = std::max(longest_step, length - before);
     before = length;
   }
   const auto group =
-      static_cast<size_t>(std::max<int64_t>(1, classifier_.options().batch_bases / longest_step));
+      static_cast<size_t>(std::max(kLeastReads, classifier_.positions_at_once() / longest_step));
+  const auto groups = static_cast<int64_t>((reads.size() + group - 1) / group);
   std::vector<std::vector<PrefixDecision>> answers(reads.size());
-  for (size_t first = 0; first < reads.size(); first += group) {
-    GrowingReads growing(classifier_, reads.subspan(first, std::min(group, reads.size() - first)));
-    for (size_t stage = 0; !growing.active().empty(); ++stage) {
-      const bool last = stage == options_.lengths.size();
-      growing.advance(last ? SIZE_MAX : static_cast<size_t>(options_.lengths[stage]));
-      const std::vector<Prediction> predictions = growing.predictions();
-      std::vector<int64_t> undecided;
-      for (size_t i = 0; i < predictions.size(); ++i) {
-        const auto& read = growing.active()[i];
-        const auto& p = predictions[i].probabilities;
-        const bool confident = *std::max_element(p.begin(), p.end()) >= options_.min_prob;
-        answers[first + read.number].push_back(
-            {predictions[i], static_cast<int64_t>(read.position), confident});
-        if (read.position < read.ids.size() && !(stop_early && confident))
-          undecided.push_back(static_cast<int64_t>(i));
-      }
-      if (undecided.size() < predictions.size()) growing.keep(undecided);
-    }
-  }
+  const auto run_one = [&](int64_t number) {
+    const size_t first = static_cast<size_t>(number) * group;
+    const size_t size = std::min(group, reads.size() - first);
+    run_group(reads.subspan(first, size), stop_early, std::span(answers).subspan(first, size));
+  };
+  if (classifier_.model()->device().is_cpu())
+    parallel_for(groups, run_one);
+  else
+    for (int64_t i = 0; i < groups; ++i) run_one(i);
   return answers;
+}
+
+void PrefixClassifier::run_group(std::span<const std::vector<uint8_t>> reads, bool stop_early,
+                                 std::span<std::vector<PrefixDecision>> answers) const {
+  const torch::NoGradGuard no_grad;
+  GrowingReads growing(classifier_, reads);
+  for (size_t stage = 0; !growing.active().empty(); ++stage) {
+    const bool last = stage == options_.lengths.size();
+    growing.advance(last ? SIZE_MAX : static_cast<size_t>(options_.lengths[stage]));
+    const std::vector<Prediction> predictions = growing.predictions();
+    std::vector<int64_t> undecided;
+    for (size_t i = 0; i < predictions.size(); ++i) {
+      const auto& read = growing.active()[i];
+      const auto& p = predictions[i].probabilities;
+      const bool confident = *std::max_element(p.begin(), p.end()) >= options_.min_prob;
+      answers[read.number].push_back(
+          {predictions[i], static_cast<int64_t>(read.position), confident});
+      if (read.position < read.ids.size() && !(stop_early && confident))
+        undecided.push_back(static_cast<int64_t>(i));
+    }
+    if (undecided.size() < predictions.size()) growing.keep(undecided);
+  }
 }
 
 }  // namespace strandwave

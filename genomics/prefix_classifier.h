@@ -48,6 +48,8 @@ class PrefixClassifier {
  private:
   std::vector<std::vector<PrefixDecision>> run(std::span<const std::vector<uint8_t>> reads,
                                                bool stop_early) const;
+  void run_group(std::span<const std::vector<uint8_t>> reads, bool stop_early,
+                 std::span<std::vector<PrefixDecision>> answers) const;
 
   SequenceClassifier classifier_;  // one strand
   PrefixOptions options_;

@@ -15,10 +15,11 @@
 namespace strandwave {
 
 struct ClassifierOptions {
-  bool both_strands = true;       // average the logits of a sequence and of its reverse complement
-  int64_t batch_bases = 1 << 16;  // positions run at once, both strands counted; a longer sequence
-                                  // goes through in pieces, the state carried along
-  Calibration calibration;        // empty: temperature 1
+  bool both_strands = true;  // average the logits of a sequence and of its reverse complement
+  // Positions run at once, both strands counted (on a CPU at most 2048 by each thread, which is
+  // fastest there); a longer sequence goes through in pieces, the state carried along.
+  int64_t batch_bases = 1 << 16;
+  Calibration calibration;  // empty: temperature 1
   // Weights of the classes to expect, on any scale; empty: uniform, as in training. Class heads
   // only: p_c is proportional to softmax(logits / T)_c prior_c.
   std::vector<double> prior;
@@ -65,6 +66,9 @@ class SequenceClassifier {
   const std::shared_ptr<SequenceModel>& model() const { return model_; }
   // Whether the model can give an out-of-distribution score at all.
   bool scores_likelihood() const { return model_->config().predicts_tokens(); }
+  int64_t strands() const { return options_.both_strands ? 2 : 1; }
+  // Positions of one forward pass: batch_bases; on a CPU, where each thread runs its own, less.
+  int64_t positions_at_once() const;
 
   // One prediction per sequence (token ids), in order. An empty sequence gets that of the head's
   // bias. Independent of batching within 1e-5. Memory: batch_bases and the longest sequence.
@@ -84,9 +88,9 @@ class SequenceClassifier {
       const std::vector<std::vector<uint8_t>>& sequences) const;
 
  private:
-  std::vector<SequenceScores> batch_scores(
-      const std::vector<std::span<const uint8_t>>& sequences) const;
-  std::vector<double> distribution(const SequenceScores& scores) const;
+  // Batches of sequences of about one length, from `order`, which is by falling length.
+  std::vector<std::span<const size_t>> divide(
+      std::span<const size_t> order, std::span<const std::vector<uint8_t>> sequences) const;
 
   std::shared_ptr<SequenceModel> model_;
   ClassifierOptions options_;
