@@ -68,6 +68,10 @@ class FinetuneRun {
 
   // Trains, calibrates and tests; the report, null without a test split.
   nlohmann::json run() {
+    frequencies_ = class_frequencies();
+    Calibration known;
+    known.class_frequencies = frequencies_;
+    prior_ = read_prior(command_.prior, data_->labels(), known);
     train_model();
     calibrate();
     std::cout << "run: " << folder().string() << ", step " << result_.step << '\n';
@@ -98,6 +102,19 @@ class FinetuneRun {
     best_->to(device_);
   }
 
+  // Of the training data; empty without classes.
+  std::vector<double> class_frequencies() const {
+    std::vector<double> frequencies;
+    if (data_->task() != LabelKind::kClass) return frequencies;
+    double sum = 0;
+    for (const int64_t n : data_->class_counts(Split::kTrain)) {
+      frequencies.push_back(static_cast<double>(n));
+      sum += frequencies.back();
+    }
+    for (double& frequency : frequencies) frequency /= sum;
+    return frequencies;
+  }
+
   void calibrate() {
     if (task_->validation().empty()) {
       warn(command_.data + " has no validation split: probabilities are not calibrated");
@@ -105,12 +122,7 @@ class FinetuneRun {
     }
     CalibrationOptions options;
     options.lengths = command_.test.lengths;
-    if (data_->task() == LabelKind::kClass) {
-      double sum = 0;
-      for (const int64_t n : data_->class_counts(Split::kTrain)) sum += static_cast<double>(n);
-      for (const int64_t n : data_->class_counts(Split::kTrain))
-        options.class_frequencies.push_back(static_cast<double>(n) / sum);
-    }
+    options.class_frequencies = frequencies_;
     explain_out_of_memory(device_, task_->memory_advice(), [&] {
       calibration_ = fit_calibration(SequenceClassifier(best_, {}), task_->validation(), options,
                                      [&](double done) {
@@ -126,7 +138,7 @@ class FinetuneRun {
     Predictors predictors;
     ClassifierOptions options;
     options.calibration = calibration_;
-    options.prior = read_prior(command_.prior, data_->labels(), calibration_);
+    options.prior = prior_;
     predictors.push_back(std::make_unique<ModelPredictor>(SequenceClassifier(best_, options),
                                                           [](int64_t) { throw_if_interrupted(); }));
     progress_.update("counting for the baselines", true);
@@ -240,6 +252,8 @@ class FinetuneRun {
   TrainingResult result_;
   std::shared_ptr<SequenceModel> best_;
   Calibration calibration_;
+  std::vector<double> frequencies_;  // of the classes in the training data
+  std::vector<double> prior_;
 };
 
 void check(const FinetuneCommand& command) {

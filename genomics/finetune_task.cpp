@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "core/base/error.h"
@@ -255,6 +256,11 @@ std::vector<double> class_weights(const std::string& choice, const LabelledFragm
   if (data.task() == LabelKind::kRegression)
     throw usage_error("--class-weights " + choice + ": a regression has no classes to weigh");
   if (choice != "balanced") {
+    if (!std::filesystem::exists(choice))
+      throw usage_error(
+          "--class-weights is \"uniform\", \"balanced\" or a file of lines \"label<TAB>weight\"; "
+          "there is no file \"" +
+          choice + "\"");
     std::vector<double> weights = read_prior(choice, data.labels(), {});
     for (double& weight : weights) weight *= static_cast<double>(weights.size());
     return weights;
