@@ -1,20 +1,23 @@
 #include <algorithm>
-#include <cstdio>
+#include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <optional>
 
 #include "apps/commands.h"
 #include "apps/dna_model.h"
 #include "apps/options.h"
+#include "apps/table.h"
 #include "apps/version.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/signals.h"
 #include "core/runtime/out_of_memory.h"
-#include "genomics/io/sequence_reader.h"
-#include "genomics/io/tokenizer.h"
-#include "genomics/sequence_classifier.h"
+#include "genomics/classify_reads.h"
+#include "genomics/io/kraken_report.h"
+#include "genomics/io/taxonomy.h"
 
 namespace strandwave::apps {
 namespace {
@@ -22,132 +25,182 @@ namespace {
 struct Options {
   CommonOptions common;
   std::string model;
-  std::vector<std::string> inputs;
   std::string output = "-";
+  std::string format = "tsv";
   bool force = false;
   bool no_pg = false;
+  bool gzip = false;
   bool one_strand = false;
+  std::string prior = "uniform";
+  std::optional<double> min_probability, max_out_of_distribution;
+  std::vector<int64_t> decide_at;
+  std::string flush_every;
+  std::string report, taxonomy, taxids;
   ClassifierOptions classifier;
-  SequenceReaderOptions reader;
+  ClassifyReadsOptions reads;
 };
 
-// Standard output, or a file that takes its name when everything is written.
-class Output {
- public:
-  explicit Output(const std::string& path) {
-    if (path != "-") file_ = std::make_unique<AtomicFile>(path);
+// "1s", "500ms", "2": seconds.
+double parse_duration(const std::string& text) {
+  size_t digits = 0;
+  double value = 0;
+  try {
+    value = std::stod(text, &digits);
+  } catch (const std::exception&) {
+    digits = 0;
   }
-  void write(const std::string& text) {
-    if (file_) {
-      file_->write(text);
-    } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
-      throw runtime_failure("standard output cannot be written to");
-    }
-  }
-  void finish() {
-    if (file_) file_->commit();
-    if (!file_ && std::fflush(stdout) != 0)
-      throw runtime_failure("standard output cannot be written to");
-  }
-
- private:
-  std::unique_ptr<AtomicFile> file_;
-};
-
-std::string header(const Options& options, const std::string& hash,
-                   const std::vector<std::string>& labels) {
-  std::string text;
-  if (!options.no_pg)
-    text = "##strandwave=" STRANDWAVE_VERSION "\n##command=" + command_line() +
-           "\n##model=" + hash + "\n";
-  text += "#name\tlength\tlabel\tprobability";
-  for (const std::string& label : labels) text += "\tp:" + label;
-  return text + "\n";
+  const std::string unit = text.substr(digits);
+  const bool known = unit.empty() || unit == "s" || unit == "ms";
+  if (digits == 0 || !known || !(value > 0) || value > 1e6)
+    throw usage_error("--flush-every " + text + ": write a time such as 1s or 500ms");
+  return unit == "ms" ? value / 1000 : value;
 }
 
-struct Reads {
-  std::vector<std::string> names;
-  std::vector<std::vector<uint8_t>> ids;
-  int64_t bases = 0;
-};
-
-void write_rows(const Reads& reads, const SequenceClassifier& classifier, Output& output) {
-  const auto rows = classifier.probabilities(reads.ids);
-  std::string text;
-  char number[32];
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto best =
-        static_cast<size_t>(std::max_element(rows[i].begin(), rows[i].end()) - rows[i].begin());
-    text += reads.names[i] + '\t' + std::to_string(reads.ids[i].size()) + '\t' +
-            classifier.labels()[best];
-    std::snprintf(number, sizeof number, "\t%.6f", static_cast<double>(rows[i][best]));
-    text += number;
-    for (const float p : rows[i]) {
-      std::snprintf(number, sizeof number, "\t%.6f", static_cast<double>(p));
-      text += number;
-    }
-    text += '\n';
+void check_output(const Options& options) {
+  namespace fs = std::filesystem;
+  if (options.format == "fastq-split") {
+    if (options.output == "-")
+      throw usage_error("-O fastq-split writes a folder: name it with -o FOLDER");
+    if (fs::exists(options.output) && !fs::is_directory(options.output))
+      throw usage_error("-o " + options.output + " is a file: -O fastq-split writes a folder");
+    if (fs::exists(options.output) && !options.force)
+      throw usage_error("-o " + options.output + " exists: choose another name or give --force");
+  } else {
+    refuse_existing_file(options.output, options.force);
   }
-  output.write(text);
+  if (options.gzip && options.format != "fastq-split")
+    throw usage_error("--gzip belongs to -O fastq-split");
+  if (!options.report.empty() && options.taxonomy.empty())
+    throw usage_error(
+        "--report needs --taxonomy: a folder with nodes.dmp and names.dmp, or a "
+        "table");
+  refuse_existing_file(options.report, options.force);
+}
+
+std::unique_ptr<ReadWriter> open_writer(const Options& options, const ReadWriterOptions& writer) {
+  if (options.format == "tsv") return open_tsv_writer(writer);
+  if (options.format == "kraken") return open_kraken_writer(writer);
+  if (options.format == "fastq-split") return open_fastq_split_writer(writer);
+  return open_alignment_writer(writer);
+}
+
+std::string summary(const ClassifyReadsCounts& counts, double seconds) {
+  return std::to_string(counts.records) + " records: " + std::to_string(counts.classified) +
+         " classified, " + std::to_string(counts.unclassified) + " unclassified, " +
+         std::to_string(counts.too_short) + " short, " + std::to_string(counts.filtered) +
+         " filtered, " + std::to_string(counts.without_sequence) + " without sequence; " +
+         (counts.pairs > 0 ? std::to_string(counts.pairs) + " pairs, " : "") +
+         format_count(static_cast<double>(counts.bases)) + " bases, " +
+         format_count(static_cast<double>(counts.bases) / std::max(seconds, 1e-9)) + " bases/s";
+}
+
+// How early reads were decided.
+void print_decisions(const ClassifyReadsCounts& counts, const PrefixOptions& prefix) {
+  const auto reads =
+      static_cast<double>(std::max<int64_t>(counts.classified + counts.unclassified, 1));
+  std::vector<std::vector<std::string>> rows = {{"decided after", "reads", "share"}};
+  const auto add = [&](const std::string& when, int64_t n) {
+    rows.push_back(
+        {when, std::to_string(n), format_number("%.1f %%", 100 * static_cast<double>(n) / reads)});
+  };
+  for (size_t i = 0; i < prefix.lengths.size(); ++i)
+    add(std::to_string(prefix.lengths[i]) + " bases", counts.decided_at[i]);
+  add("not before the end", counts.undecided);
+  print_table(std::cerr, rows);
+  std::cerr << "mean " << format_number("%.0f", static_cast<double>(counts.bases_read) / reads)
+            << " bases read of " << format_number("%.0f", static_cast<double>(counts.bases) / reads)
+            << ", " << format_number("%.3f", 1000 * counts.decision_seconds / reads)
+            << " ms per decision\n";
+}
+
+ClassifierOptions classifier_options(const Options& options, const LoadedModel& loaded) {
+  ClassifierOptions classifier = options.classifier;
+  classifier.both_strands = !options.one_strand;
+  const auto calibration = loaded.companions.find(kCalibrationFile);
+  if (calibration != loaded.companions.end())
+    classifier.calibration =
+        parse_calibration(calibration->second, (loaded.directory / kCalibrationFile).string());
+  const ModelConfig& config = loaded.model->config();
+  classifier.prior = read_prior(options.prior, config.head.classes, classifier.calibration);
+  classifier.want_out_of_distribution = config.predicts_tokens();
+  if (options.max_out_of_distribution && !config.predicts_tokens())
+    throw usage_error(
+        "--max-ood: this model gives no out-of-distribution score: fine-tune it "
+        "with a --lm-weight above 0");
+  if (options.reads.target_false_positive_rate)  // complains now rather than at the first read
+    (void)classifier.calibration.threshold(1000, *options.reads.target_false_positive_rate,
+                                           classifier.both_strands && options.decide_at.empty());
+  return classifier;
 }
 
 void classify(const Options& options, c10::Device device) {
   const LoadedModel loaded = load_dna_model(options.model);
   loaded.model->to(device);
-  const SequenceClassifier classifier(loaded.model, options.classifier);
+  const SequenceClassifier classifier(loaded.model, classifier_options(options, loaded));
+  const std::vector<std::string>& labels = classifier.labels();
 
-  Output output(options.output);
-  output.write(header(options, loaded.hash, classifier.labels()));
+  ClassifyReadsOptions reads = options.reads;
+  std::optional<PrefixClassifier> prefix;
+  if (!options.decide_at.empty()) {
+    const double confident = options.min_probability.value_or(PrefixOptions{}.min_prob);
+    prefix.emplace(classifier, PrefixOptions{options.decide_at, confident});
+    reads.min_probability = confident;
+  }
+
+  const auto given =
+      options.taxids.empty() ? std::map<std::string, int64_t>() : read_taxids(options.taxids);
+  std::optional<Taxonomy> taxonomy;
+  if (!options.taxonomy.empty()) taxonomy = Taxonomy::read(options.taxonomy, labels, given);
+
+  ReadWriterOptions written;
+  written.path = options.output;
+  written.force = options.force;
+  written.labels = labels;
+  written.provenance = !options.no_pg;
+  written.version = STRANDWAVE_VERSION;
+  written.command = command_line();
+  written.model_hash = loaded.hash;
+  written.bases_read_column = prefix.has_value();
+  written.cram = options.format == "cram";
+  written.reference = options.reads.reader.reference;
+  written.gzip = options.gzip;
+  if (options.format == "kraken")
+    written.taxids = taxonomy ? taxonomy->label_taxids() : taxids_of_labels(labels, given);
+  const std::unique_ptr<ReadWriter> writer = open_writer(options, written);
+
   Progress progress(stderr, options.common.quiet);
   RateMeter meter;
   meter.start(0);
-  constexpr size_t kMostReads = 8192;  // held at once, so that memory does not grow with the input
-  SequenceReaderCounts all;
-  for (const std::string& path : options.inputs) {
-    SequenceReader reader(path, options.reader);
-    SequenceRecord record;
-    Reads reads;
-    const auto flush = [&] {
-      if (reads.ids.empty()) return;
-      write_rows(reads, classifier, output);
-      reads = {};
-      const auto done = static_cast<double>(all.bases + reader.counts().bases);
-      progress.update("classified " +
-                      format_count(static_cast<double>(all.delivered + reader.counts().delivered)) +
-                      " sequences, " + format_count(meter.rate(done)) + " bases/s");
-      throw_if_interrupted();
-    };
-    while (reader.next(record)) {
-      reads.names.push_back(record.name);
-      reads.ids.emplace_back(record.sequence.size());
-      dna::encode(record.sequence, reads.ids.back().data());
-      reads.bases += static_cast<int64_t>(record.sequence.size());
-      if (reads.bases >= 4 * options.classifier.batch_bases || reads.ids.size() >= kMostReads)
-        flush();
-    }
-    flush();
-    const SequenceReaderCounts& counts = reader.counts();
-    all.records += counts.records;
-    all.delivered += counts.delivered;
-    all.bases += counts.bases;
-    all.filtered_flags += counts.filtered_flags;
-    all.filtered_quality += counts.filtered_quality;
-    all.without_sequence += counts.without_sequence;
+  const ClassifyReadsCounts counts = classify_reads(
+      reads, classifier, prefix ? &*prefix : nullptr, *writer,
+      [&](const ClassifyReadsCounts& done) {
+        progress.update("classified " +
+                        format_count(static_cast<double>(done.classified + done.unclassified)) +
+                        " sequences, " + format_count(meter.rate(static_cast<double>(done.bases))) +
+                        " bases/s");
+      },
+      warn);
+  progress.message(summary(counts, meter.seconds()));
+  progress.finish();
+  if (prefix && !options.common.quiet) print_decisions(counts, prefix->options());
+  if (!options.report.empty()) {
+    const std::string text =
+        kraken_report(*taxonomy, counts.per_label, counts.unclassified + counts.too_short);
+    if (options.report == "-")
+      std::cout << text;
+    else
+      write_file_atomically(options.report, text);
   }
-  output.finish();
-  progress.message(
-      std::to_string(all.records) + " records: " + std::to_string(all.delivered) + " classified, " +
-      std::to_string(all.filtered_flags + all.filtered_quality) + " filtered, " +
-      std::to_string(all.without_sequence) + " without sequence; " +
-      format_count(static_cast<double>(all.delivered) / std::max(meter.seconds(), 1e-9)) +
-      " sequences/s, " +
-      format_count(static_cast<double>(all.bases) / std::max(meter.seconds(), 1e-9)) + " bases/s");
 }
 
 void run(Options options) {
   const c10::Device device = options.common.prepare();
-  options.classifier.both_strands = !options.one_strand;
-  refuse_existing_file(options.output, options.force);
+  options.reads.min_probability = options.min_probability.value_or(0);
+  if (options.max_out_of_distribution)
+    options.reads.max_out_of_distribution = *options.max_out_of_distribution;
+  if (!options.flush_every.empty())
+    options.reads.flush_seconds = parse_duration(options.flush_every);
+  check_output(options);
   const SignalGuard signals;
   try {
     explain_out_of_memory(device, "lower --batch-bases", [&] { classify(options, device); });
@@ -159,48 +212,127 @@ void run(Options options) {
   }
 }
 
-}  // namespace
-
-void add_dna_classify(CLI::App& dna) {
-  CLI::App* command =
-      dna.add_subcommand("classify", "Class and probabilities of reads or contigs, as TSV");
-  auto options = std::make_shared<Options>();
-  command->add_option("--model", options->model, "Fine-tuned run or model folder")->required();
+void add_input_options(CLI::App& command, Options& options) {
+  SequenceReaderOptions& reader = options.reads.reader;
   command
-      ->add_option(
-          "INPUT", options->inputs,
-          "FASTA, FASTQ, SAM, BAM or CRAM, recognised by content, plain or compressed; - is stdin")
+      .add_option(
+          "INPUT", options.reads.inputs,
+          "FASTA, FASTQ, SAM, BAM or CRAM, recognised by content, plain or compressed; - is "
+          "stdin")
       ->required();
-  command->add_option("-o,--output", options->output, "TSV to write; - is stdout")
-      ->capture_default_str();
-  command->add_flag("--force", options->force, "Overwrite the output file");
-  command->add_flag("--no-PG", options->no_pg,
-                    "Leave out the header lines with version, command and model");
-  command->add_flag("--one-strand", options->one_strand,
-                    "Do not average with the reverse complement: twice as fast");
   command
-      ->add_option("--batch-bases", options->classifier.batch_bases,
-                   "Bases run at once; longer sequences go through in pieces, carrying the state")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->capture_default_str();
+      .add_option("-r,--region", reader.regions,
+                  "Alignments: only those that overlap contig:start-end (1-based; * for those "
+                  "without a position); may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("-L,--bed", reader.bed,
+                     "Alignments: only those that overlap an interval of this BED file");
   command
-      ->add_option("-q,--min-MQ", options->reader.min_mapping_quality,
-                   "Alignments: least mapping quality")
+      .add_option("-q,--min-MQ", reader.min_mapping_quality, "Alignments: least mapping quality")
       ->check(CLI::Range(0, 255))
       ->capture_default_str();
   command
-      ->add_option("-f,--require-flags", options->reader.require_flags,
-                   "Alignments: flags that must all be set")
+      .add_option("-f,--require-flags", reader.require_flags,
+                  "Alignments: flags that must all be set")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   command
-      ->add_option("-F,--exclude-flags", options->reader.exclude_flags,
-                   "Alignments: leave out those with any of these flags (3840: secondary, failed, "
-                   "duplicate, supplementary)")
+      .add_option("-F,--exclude-flags", reader.exclude_flags,
+                  "Alignments: leave out those with any of these flags (3840: secondary, failed, "
+                  "duplicate, supplementary)")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
-  command->add_option("-T,--reference", options->reader.reference,
-                      "FASTA that CRAM was compressed against");
+  command
+      .add_option("--min-base-qual", options.reads.min_base_quality,
+                  "Bases of lower quality are N to the model")
+      ->check(CLI::Range(0, 93))
+      ->capture_default_str();
+  command
+      .add_option("--min-length", options.reads.min_length,
+                  "Reads with fewer bases are not classified")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  command.add_option("-T,--reference", reader.reference,
+                     "FASTA that CRAM was compressed against, also for -O cram");
+  command.add_flag("--allow-ref-download", reader.allow_reference_download,
+                   "CRAM: fetch missing references over the network, and use the path in the "
+                   "header");
+  command.add_flag("--paired", options.reads.paired,
+                   "Classify mates together: FASTQ files in twos or interleaved, alignments by "
+                   "name");
+  command
+      .add_option("--pair-window", options.reads.pair_window,
+                  "Records to wait for a mate in alignments")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+}
+
+void add_decision_options(CLI::App& command, Options& options) {
+  command.add_flag("--one-strand", options.one_strand,
+                   "Do not average with the reverse complement: twice as fast");
+  command
+      .add_option("--prior", options.prior,
+                  "How frequent the classes are: uniform, train, or a file of lines label, weight")
+      ->capture_default_str();
+  command
+      .add_option("--min-prob", options.min_probability,
+                  "Least probability of a label; below it a read is unclassified")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--max-ood", options.max_out_of_distribution,
+                     "Greatest out-of-distribution score (bits per base) of a classified read");
+  command
+      .add_option("--target-fpr", options.reads.target_false_positive_rate,
+                  "The same by the share of reads like the training data to lose, by calibration")
+      ->check(CLI::Range(0.0, 0.5));
+  command
+      .add_option("--decide-at", options.decide_at,
+                  "Answer at the first of these numbers of bases, separated by commas, where "
+                  "--min-prob (default 0.99) is reached; one strand only")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command
+      .add_option("--batch-bases", options.classifier.batch_bases,
+                  "Bases run at once; longer sequences go through in pieces, carrying the state")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str();
+  command.add_option("--flush-every", options.flush_every,
+                     "Live input: classify and write what has come this long after it came, for "
+                     "instance 1s");
+}
+
+void add_output_options(CLI::App& command, Options& options) {
+  command
+      .add_option("-o,--output", options.output,
+                  "File to write, with -O fastq-split a folder; - is stdout")
+      ->capture_default_str();
+  command
+      .add_option("-O,--output-format", options.format,
+                  "tsv, bam, cram, kraken (a line per read) or fastq-split (a file per label)")
+      ->check(CLI::IsMember({"tsv", "bam", "cram", "kraken", "fastq-split"}))
+      ->capture_default_str();
+  command.add_flag("--force", options.force, "Overwrite the output");
+  command.add_flag("--no-PG", options.no_pg,
+                   "Leave out the header lines with version, command and model");
+  command.add_flag("--gzip", options.gzip, "Compress the files of -O fastq-split");
+  command.add_option("--report", options.report,
+                     "Write Kraken's report of six columns to this file; needs --taxonomy");
+  command.add_option("--taxonomy", options.taxonomy,
+                     "Folder with nodes.dmp and names.dmp, or a table with the columns label, "
+                     "taxid, rank, parent, name");
+  command.add_option("--taxids", options.taxids, "Table of lines label, taxid");
+}
+
+}  // namespace
+
+void add_dna_classify(CLI::App& dna) {
+  CLI::App* command = dna.add_subcommand(
+      "classify", "Class and probabilities of reads or contigs: as a table, BAM, CRAM, by file");
+  auto options = std::make_shared<Options>();
+  command->add_option("--model", options->model, "Fine-tuned run or model folder")->required();
+  add_input_options(*command, *options);
+  add_decision_options(*command, *options);
+  add_output_options(*command, *options);
   add_common_options(*command, options->common);
   command->callback([options] { run(*options); });
 }

@@ -2,45 +2,48 @@
 #include <htslib/hfile.h>
 #include <htslib/hts.h>
 #include <htslib/hts_log.h>
+#include <htslib/kstring.h>
 #include <htslib/sam.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "core/base/error.h"
+#include "genomics/io/alignment_regions.h"
+#include "genomics/io/cram_reference.h"
 #include "genomics/io/sequence_source.h"
 #include "genomics/io/tokenizer.h"
 
 namespace strandwave {
 namespace {
 
-// htslib prints its own messages and looks for CRAM references on the network unless told not to.
+// htslib prints its own messages unless told not to.
 void quiet_htslib() {
   static std::once_flag once;
-  std::call_once(once, [] {
-    hts_set_log_level(HTS_LOG_OFF);
-    ::setenv("REF_PATH", "/dev/null", 0);  // a user's own setting stays
-  });
+  std::call_once(once, [] { hts_set_log_level(HTS_LOG_OFF); });
 }
 
 struct CloseFile {
   void operator()(htsFile* file) const { hts_close(file); }
 };
-struct DestroyHeader {
-  void operator()(sam_hdr_t* header) const { sam_hdr_destroy(header); }
+struct DestroyIndex {
+  void operator()(hts_idx_t* index) const { hts_idx_destroy(index); }
 };
-struct DestroyRecord {
-  void operator()(bam1_t* record) const { bam_destroy1(record); }
-};
+
+std::shared_ptr<bam1_t> new_record() {
+  std::shared_ptr<bam1_t> record(bam_init1(), bam_destroy1);
+  if (!record) throw runtime_failure("out of memory for a record.");
+  return record;
+}
 
 // Copies a ByteReader into a socket from a thread of its own, for htslib to read what is no plain
 // file.
@@ -95,10 +98,12 @@ class Pump {
 class AlignmentSource : public SequenceReader::Source {
  public:
   AlignmentSource(ByteReader in, SequenceFormat format, const SequenceReaderOptions& options)
-      : Source(in.path(), format), options_(options), record_(bam_init1()) {
+      : Source(in.path(), format), options_(options) {
     quiet_htslib();
+    set_cram_reference_search(options_.allow_reference_download);
     const bool compressed_once = in.layers() == (format == SequenceFormat::kBam ? 1 : 0);
-    if (in.regular_file() && path_ != "-" && compressed_once) {
+    seekable_ = in.regular_file() && path_ != "-" && compressed_once;
+    if (seekable_) {
       file_.reset(hts_open(path_.c_str(), "r"));
     } else {
       open_pump(std::move(in));
@@ -106,32 +111,61 @@ class AlignmentSource : public SequenceReader::Source {
     if (!file_)
       throw input_error(display_path(path_) + " cannot be opened as " + to_string(format_) + ".");
     prepare_cram();
-    header_.reset(sam_hdr_read(file_.get()));
+    header_.reset(sam_hdr_read(file_.get()), sam_hdr_destroy);
     if (!header_) {
       end_pump();
       throw input_error(display_path(path_) + " is truncated or damaged: its " +
                         to_string(format_) + " header cannot be read.");
     }
     forget_reference_paths();
+    regions_ = std::make_unique<AlignmentRegions>(options_, header_.get(), display_path(path_));
+    if (regions_->any()) use_index();
   }
 
   bool next(SequenceRecord& record) override {
     while (read()) {
       const bam1_core_t& core = record_->core;
+      RecordFate fate = RecordFate::kRead;
       if ((core.flag & options_.exclude_flags) != 0 ||
           (core.flag & options_.require_flags) != options_.require_flags) {
-        ++counts_.filtered_flags;
+        fate = RecordFate::kFilteredByFlags;
       } else if (core.qual < options_.min_mapping_quality) {
-        ++counts_.filtered_quality;
+        fate = RecordFate::kFilteredByQuality;
       } else if (core.l_qseq == 0) {
-        ++counts_.without_sequence;
-      } else {
-        convert(record);
-        deliver(record);
-        return true;
+        fate = RecordFate::kWithoutSequence;
       }
+      describe(record);
+      if (fate == RecordFate::kRead) add_sequence(record);
+      if (!deliver(record, fate, options_.deliver_all)) continue;
+      if (options_.keep_alignments) record.alignment = std::exchange(record_, nullptr);
+      return true;
     }
     return false;
+  }
+
+  std::shared_ptr<sam_hdr_t> alignment_header() const override {
+    return {sam_hdr_dup(header_.get()), sam_hdr_destroy};
+  }
+
+  bool collated() const override {
+    kstring_t value = KS_INITIALIZE;
+    const auto is = [&](const char* key, const std::string& wanted) {
+      return sam_hdr_find_tag_hd(header_.get(), key, &value) == 0 && wanted == ks_c_str(&value);
+    };
+    const bool collated = is("SO", "queryname") || is("GO", "query");
+    ks_free(&value);
+    return collated;
+  }
+
+  // Decodes no sequences, so that it needs no reference: to find out what a file asks for.
+  void read_positions_only() {
+    hts_set_opt(file_.get(), CRAM_OPT_REQUIRED_FIELDS, SAM_FLAG | SAM_RNAME | SAM_POS | SAM_CIGAR);
+  }
+  // The contig of the next record, -1 without one; nothing at the end or at damage.
+  std::optional<int32_t> next_contig() {
+    if (!record_) record_ = new_record();
+    if (next_record() < 0) return std::nullopt;
+    return record_->core.tid;
   }
 
  private:
@@ -151,71 +185,133 @@ class AlignmentSource : public SequenceReader::Source {
 
   // Throws what kept the pump from delivering everything.
   void end_pump() {
+    iterator_.reset();
     file_.reset();
     if (pump_) pump_->finish();
   }
 
   void prepare_cram() {
     if (format_ != SequenceFormat::kCram) return;
-    if (!pump_ && hts_check_EOF(file_.get()) == 0) {
+    if (seekable_ && hts_check_EOF(file_.get()) == 0) {
       throw input_error(
           display_path(path_) +
           " is truncated: the CRAM end-of-file marker is missing. Copy or download it again.");
     }
-    if (options_.reference.empty()) return;
-    if (!std::filesystem::exists(options_.reference)) {
-      throw input_error("reference " + options_.reference + " does not exist.");
-    }
-    // htslib would write a missing index beside the reference.
-    if (!std::filesystem::exists(options_.reference + ".fai")) {
-      throw input_error("reference " + options_.reference + " has no index; run: samtools faidx " +
-                        options_.reference);
-    }
-    if (hts_set_opt(file_.get(), CRAM_OPT_REFERENCE, options_.reference.c_str()) != 0) {
-      throw input_error("reference " + options_.reference + " cannot be used for " +
-                        display_path(path_) + ".");
-    }
+    if (!options_.reference.empty())
+      use_cram_reference(file_.get(), options_.reference, display_path(path_));
   }
 
   // A CRAM header may name a reference file (UR) that htslib would silently read. It looks at the
   // decoder's own header, not at the copy that sam_hdr_read gives.
   void forget_reference_paths() {
-    if (format_ != SequenceFormat::kCram) return;
+    if (format_ != SequenceFormat::kCram || options_.allow_reference_download) return;
     sam_hdr_t* header = cram_fd_get_header(file_->fp.cram);
     for (int i = 0; i < sam_hdr_nref(header); ++i) {
       sam_hdr_remove_tag_id(header, "SQ", "SN", sam_hdr_tid2name(header, i), "UR");
     }
   }
 
+  // An index that is older than its file describes another one: then, as without any, the whole
+  // file is read.
+  void use_index() {
+    namespace fs = std::filesystem;
+    if (!seekable_ || format_ == SequenceFormat::kSam) return;
+    const fs::path path(path_);
+    for (const char* ending : {".bai", ".csi", ".crai"}) {
+      for (const fs::path& index :
+           {fs::path(path_ + ending), fs::path(path).replace_extension(ending)}) {
+        std::error_code none;
+        const auto written = fs::last_write_time(index, none);
+        if (none) continue;
+        if (written < fs::last_write_time(path)) {
+          notes_.push_back(index.string() + " is older than " + path_ +
+                           " and is not used: the whole file is read. Make it again with samtools "
+                           "index.");
+          return;
+        }
+        index_.reset(sam_index_load3(file_.get(), path_.c_str(), index.c_str(), 0));
+        if (!index_)
+          throw input_error(index.string() +
+                            " is damaged: make it again with samtools index, or remove it.");
+        iterator_ = regions_->iterate(index_.get(), header_.get());
+        if (!iterator_)
+          throw input_error(index.string() + " does not fit " + path_ +
+                            ": make it again with samtools index, or remove it.");
+        return;
+      }
+    }
+  }
+
+  int next_record() {
+    for (;;) {
+      const int status = iterator_ ? sam_itr_next(file_.get(), iterator_.get(), record_.get())
+                                   : sam_read1(file_.get(), header_.get(), record_.get());
+      if (status < 0 || !regions_->any() || regions_->contain(*record_)) return status;
+    }
+  }
+
   bool read() {
     if (!file_) return false;
-    const int status = sam_read1(file_.get(), header_.get(), record_.get());
+    if (!record_) record_ = new_record();
+    const int status = next_record();
     if (status >= 0) {
       ++counts_.records;
+      last_contig_ = record_->core.tid;
       return true;
     }
     end_pump();
     if (status == -1) return false;
     ++counts_.records;
-    std::string message =
-        where() + " cannot be read: the " + to_string(format_) + " data are truncated or damaged.";
-    if (format_ == SequenceFormat::kCram) {
-      message = where() + " cannot be decoded: " +
-                (options_.reference.empty()
-                     ? "CRAM needs its reference (--reference FASTA), or the data are damaged."
-                     : "the reference is not that of the file, or the data are damaged.");
-    }
-    throw input_error(message);
+    if (const auto problem = reference_problem())
+      throw input_error(where() + " cannot be decoded: " + *problem + ".");
+    throw input_error(where() + " cannot be read: the " + to_string(format_) +
+                      " data are truncated or damaged.");
   }
 
-  void convert(SequenceRecord& record) const {
-    const bam1_core_t& core = record_->core;
-    const auto size = static_cast<size_t>(core.l_qseq);
+  // What keeps a CRAM record from being decoded, if it is the reference. The record's contig is not
+  // known then: the file is read again without its sequences up to there, or, where that cannot be
+  // done, the contigs are looked at in order from the last one that was read.
+  std::optional<std::string> reference_problem() {
+    if (format_ != SequenceFormat::kCram) return std::nullopt;
+    const auto problem = [&](int32_t contig) {
+      return cram_reference_problem(header_.get(), contig, options_.reference);
+    };
+    if (seekable_) {
+      AlignmentSource again(ByteReader(path_), format_, options_);
+      again.read_positions_only();
+      int32_t last = -1;
+      constexpr int64_t kLookedAt = 100000;  // records of one slice may lie on many contigs
+      for (int64_t i = 1; i < counts_.records + kLookedAt; ++i) {
+        const std::optional<int32_t> contig = again.next_contig();
+        if (!contig) break;
+        if (i < counts_.records || *contig < 0 || *contig == last) continue;
+        last = *contig;
+        if (auto found = problem(last)) return found;
+      }
+      return std::nullopt;
+    }
+    for (int32_t contig = std::max(last_contig_, 0); contig < sam_hdr_nref(header_.get());
+         ++contig) {
+      if (auto found = problem(contig)) return found;
+    }
+    return std::nullopt;
+  }
+
+  void describe(SequenceRecord& record) const {
     record.name = bam_get_qname(record_.get());
     record.comment.clear();
-    record.flags = core.flag;
-    record.mapping_quality = core.qual;
+    record.flags = record_->core.flag;
+    record.mapping_quality = record_->core.qual;
     record.has_alignment = true;
+    record.sequence.clear();
+    record.qualities.clear();
+    record.spool.reset();
+    record.alignment.reset();
+  }
+
+  void add_sequence(SequenceRecord& record) const {
+    const bam1_core_t& core = record_->core;
+    const auto size = static_cast<size_t>(core.l_qseq);
     record.sequence.resize(size);
     const uint8_t* sequence = bam_get_seq(record_.get());
     for (size_t i = 0; i < size; ++i) {
@@ -223,11 +319,7 @@ class AlignmentSource : public SequenceReader::Source {
       record.sequence[i] = letter == '=' ? 'N' : letter;
     }
     const uint8_t* qualities = bam_get_qual(record_.get());
-    if (qualities[0] == 0xff) {
-      record.qualities.clear();
-    } else {
-      record.qualities.assign(qualities, qualities + size);
-    }
+    if (qualities[0] != 0xff) record.qualities.assign(qualities, qualities + size);
     if ((core.flag & BAM_FREVERSE) != 0) {
       dna::reverse_complement_letters(record.sequence);
       std::reverse(record.qualities.begin(), record.qualities.end());
@@ -235,10 +327,15 @@ class AlignmentSource : public SequenceReader::Source {
   }
 
   SequenceReaderOptions options_;
+  bool seekable_ = false;       // htslib reads the file itself
   std::unique_ptr<Pump> pump_;  // outlives file_, whose end ends it
   std::unique_ptr<htsFile, CloseFile> file_;
-  std::unique_ptr<sam_hdr_t, DestroyHeader> header_;
-  std::unique_ptr<bam1_t, DestroyRecord> record_;
+  std::shared_ptr<sam_hdr_t> header_;
+  std::unique_ptr<hts_idx_t, DestroyIndex> index_;
+  std::unique_ptr<AlignmentRegions> regions_;
+  AlignmentRegions::Iterator iterator_;
+  std::shared_ptr<bam1_t> record_;
+  int32_t last_contig_ = -1;
 };
 
 }  // namespace

@@ -77,7 +77,8 @@ class ByteReader::Source {
 
 class ByteReader::FileSource : public Source {
  public:
-  explicit FileSource(const std::string& path) : name_(display_path(path)) {
+  FileSource(const std::string& path, std::stop_token stop)
+      : name_(display_path(path)), stop_(std::move(stop)) {
     descriptor_ = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor_ < 0) fail("cannot open ");
     struct stat info {};
@@ -126,6 +127,8 @@ class ByteReader::FileSource : public Source {
     pollfd waiting{descriptor_, POLLIN, 0};
     do {
       throw_if_interrupted();
+      if (stop_.stop_requested())
+        throw Error(ErrorKind::kInterrupted, "reading " + name_ + " was given up");
     } while (::poll(&waiting, 1, kMilliseconds) <= 0);
   }
 
@@ -134,6 +137,7 @@ class ByteReader::FileSource : public Source {
   }
 
   std::string name_;
+  std::stop_token stop_;
   int descriptor_ = -1;
   bool regular_ = false;
   ContentHash hash_;
@@ -164,6 +168,8 @@ class ByteReader::GzipSource : public Source {
         next_member();
         continue;
       }
+      // What a slow pipe has brought so far is handed out before it is waited for again.
+      if (stream_.avail_in == 0 && stream_.avail_out < wanted) break;
       if (stream_.avail_in == 0 && !refill()) {
         throw input_error(
             name_ +
@@ -227,8 +233,9 @@ class ByteReader::GzipSource : public Source {
   bool ended_ = false;
 };
 
-ByteReader::ByteReader(const std::string& path, int max_layers) : path_(path) {
-  auto file = std::make_unique<FileSource>(path);
+ByteReader::ByteReader(const std::string& path, int max_layers, std::stop_token stop)
+    : path_(path) {
+  auto file = std::make_unique<FileSource>(path, std::move(stop));
   file_ = file.get();
   source_ = std::move(file);
   buffer_.resize(kBufferSize);
@@ -295,6 +302,18 @@ bool ByteReader::line(std::string& text) {
   if (!any) return false;
   if (!text.empty() && text.back() == '\r') text.pop_back();
   ++lines_;
+  return true;
+}
+
+bool ByteReader::line_piece(std::string_view& piece, bool& ends) {
+  const std::string_view next = chunk();
+  if (next.empty()) return in_line_ = false;
+  if (!in_line_) ++lines_;
+  const size_t feed = next.find('\n');
+  ends = feed != std::string_view::npos;
+  in_line_ = !ends;
+  piece = next.substr(0, feed);
+  consume(ends ? feed + 1 : next.size());
   return true;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -19,8 +20,9 @@ namespace strandwave {
 // sought).
 class ByteReader {
  public:
-  // max_layers = 0 hands out the bytes as they are.
-  explicit ByteReader(const std::string& path, int max_layers = 3);
+  // max_layers = 0 hands out the bytes as they are. A pipe or terminal that says nothing is waited
+  // for until `stop` is requested: then Error (kInterrupted) is thrown.
+  explicit ByteReader(const std::string& path, int max_layers = 3, std::stop_token stop = {});
   ~ByteReader();
   ByteReader(ByteReader&&) noexcept;
   ByteReader& operator=(ByteReader&&) noexcept;
@@ -36,7 +38,10 @@ class ByteReader {
 
   // The next line without its line feed (or carriage return and line feed); false at the end.
   bool line(std::string& text);
-  // Number of lines that line() has returned.
+  // The same in pieces as they lie in the buffer, for lines of any length: false at the end, `ends`
+  // tells whether the line ends with this piece. A carriage return before the line feed stays.
+  bool line_piece(std::string_view& piece, bool& ends);
+  // Number of lines that line() or line_piece() has returned, the one begun included.
   int64_t line_number() const { return lines_; }
 
   const std::string& path() const { return path_; }
@@ -64,6 +69,7 @@ class ByteReader {
   size_t end_ = 0;
   int layers_ = 0;
   int64_t lines_ = 0;
+  bool in_line_ = false;  // line_piece() has returned the beginning of a line, not its end
 };
 
 // "standard input" for "-", else the path: for messages.

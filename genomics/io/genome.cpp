@@ -76,21 +76,6 @@ void overlay(std::span<const Run> runs, int64_t start, int64_t end, bool reverse
   }
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replace = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replace, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
 std::string home_cache() {
   if (const char* dir = std::getenv("XDG_CACHE_HOME"); dir != nullptr && *dir != '\0') {
     return std::string(dir) + "/strandwave";
@@ -246,34 +231,18 @@ int64_t Genome::find(std::string_view name) const {
   return known == impl_->by_name.end() ? -1 : known->second;
 }
 
+Contigs Genome::names() const {
+  const auto contig = [impl = impl_](int64_t i) -> const Contig& {
+    return impl->contigs[static_cast<size_t>(i)];
+  };
+  return {"the genome", static_cast<int64_t>(impl_->contigs.size()),
+          [genome = *this](std::string_view name) { return genome.find(name); },
+          [contig](int64_t i) { return contig(i).name; },
+          [contig](int64_t i) { return contig(i).length; }};
+}
+
 int64_t Genome::require(std::string_view name, const std::string& where) const {
-  const int64_t contig = find(name);
-  if (contig >= 0) return contig;
-  const std::string with = "chr" + std::string(name);
-  const std::string without(name.substr(0, 3) == "chr" ? name.substr(3) : "");
-  std::string hint;
-  if (find(with) >= 0) {
-    hint = "The genome calls it \"" + with + "\": add the prefix chr.";
-  } else if (find(without) >= 0) {
-    hint = "The genome calls it \"" + without + "\": remove the prefix chr.";
-  } else {
-    constexpr size_t kCompared =
-        2000;  // contigs: enough for any chromosome, fast for draft assemblies
-    const std::string_view shown = name.substr(0, 100);
-    size_t best = ~size_t{0};
-    const Contig* nearest = nullptr;
-    for (size_t i = 0; i < std::min(kCompared, impl_->contigs.size()); ++i) {
-      const size_t distance =
-          edit_distance(shown, std::string_view(impl_->contigs[i].name).substr(0, 100));
-      if (distance < best) {
-        best = distance;
-        nearest = &impl_->contigs[i];
-      }
-    }
-    hint = "The nearest of its " + std::to_string(impl_->contigs.size()) + " contigs is \"" +
-           nearest->name + "\".";
-  }
-  throw input_error(where + ": the genome has no contig \"" + std::string(name) + "\". " + hint);
+  return require_contig(names(), name, where);
 }
 
 void Genome::fetch(int64_t contig, int64_t start, int64_t end, uint8_t* ids, bool reverse) const {

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "genomics/io/contigs.h"
+
 namespace strandwave {
 
 // One FASTA record. Counts are in bases.
@@ -87,6 +89,8 @@ class Genome {
   // The same; throws an Error that names the nearest contig or a missing or surplus "chr".
   // `where` begins the message, e.g. "splits.bed line 4".
   int64_t require(std::string_view name, const std::string& where) const;
+  // Its contigs for region strings and BED lines.
+  Contigs names() const;
 
   // Token ids (tokenizer.h) of the 0-based half-open range [start, end), end - start bytes. With
   // `reverse` the reverse complement: ids[0] is the complement of the base at end - 1.

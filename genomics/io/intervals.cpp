@@ -1,23 +1,17 @@
 #include "genomics/io/intervals.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
-#include <optional>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/base/random.h"
 #include "genomics/io/byte_reader.h"
-#include "genomics/io/text_fields.h"
+#include "genomics/io/contigs.h"
 
 namespace strandwave {
 namespace {
@@ -26,50 +20,10 @@ const Contig& contig_of(const Genome& genome, int64_t contig) {
   return genome.contigs()[static_cast<size_t>(contig)];
 }
 
-bool starts_with(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
-bool is_bed_header(std::string_view line) {
-  const auto word = [&](std::string_view name) {
-    return starts_with(line, name) &&
-           (line.size() == name.size() || line[name.size()] == ' ' || line[name.size()] == '\t');
-  };
-  return starts_with(line, "#") || word("track") || word("browser");
-}
-
-int64_t bed_position(std::string_view field, const std::string& where, const char* column) {
-  const auto value = parse_number<int64_t>(field);
-  if (!value) {
-    throw input_error(where + ": " + column + " \"" + std::string(field) +
-                      "\" is not a whole number.");
-  }
-  return *value;
-}
-
 Interval parse_bed_line(const std::string& line, const Genome& genome, const std::string& where) {
-  // Tabs where there are any, so that a name may hold blanks.
-  const auto fields =
-      line.find('\t') != std::string::npos ? split_fields(line, '\t') : split_words(line);
-  if (fields.size() < 3 || fields.size() > 12) {
-    throw input_error(
-        where + ": " + std::to_string(fields.size()) +
-        " columns; BED has 3 to 12 (contig, start, end, ...), separated by tabs or blanks.");
-  }
-  Interval interval;
-  interval.contig = genome.require(fields[0], where);
-  interval.start = bed_position(fields[1], where, "start");
-  interval.end = bed_position(fields[2], where, "end");
-  const int64_t length = contig_of(genome, interval.contig).length;
-  const std::string range = std::to_string(interval.start) + "-" + std::to_string(interval.end);
-  if (interval.start < 0 || interval.start >= interval.end) {
-    throw input_error(where + ": " + range +
-                      " is empty; BED needs 0 <= start < end (0-based, half-open).");
-  }
-  if (interval.end > length) {
-    throw input_error(where + ": " + range + " ends past contig " + std::string(fields[0]) +
-                      " of length " + std::to_string(length) + ". Is it another genome version?");
-  }
+  const std::vector<std::string_view> fields = bed_fields(line, where);
+  const ContigRange range = bed_range(fields, genome.names(), where);
+  Interval interval{range.contig, range.start, range.end, "", '.'};
   if (fields.size() > 3 && fields[3] != ".") interval.label = fields[3];
   if (fields.size() > 5) {
     if (fields[5] != "+" && fields[5] != "-" && fields[5] != ".") {
@@ -79,55 +33,6 @@ Interval parse_bed_line(const std::string& line, const Genome& genome, const std
     interval.strand = fields[5][0];
   }
   return interval;
-}
-
-// A file under a temporary name that takes its final name when complete.
-class OutputFile {
- public:
-  explicit OutputFile(const std::string& path)
-      : path_(path), temporary_(path == "-" ? "" : path + ".tmp." + std::to_string(::getpid())) {
-    file_.reset(path == "-" ? ::fdopen(::dup(STDOUT_FILENO), "w")
-                            : std::fopen(temporary_.c_str(), "wx"));
-    if (!file_) fail();
-  }
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-  ~OutputFile() {
-    if (!temporary_.empty()) std::remove(temporary_.c_str());
-  }
-  void write(const std::string& text) {
-    if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size()) fail();
-  }
-  void publish() {
-    if (std::fflush(file_.get()) != 0 ||
-        (!temporary_.empty() && ::fsync(::fileno(file_.get())) != 0))
-      fail();
-    if (std::fclose(file_.release()) != 0) fail();
-    if (temporary_.empty()) return;
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
-    temporary_.clear();
-  }
-
- private:
-  [[noreturn]] void fail() const {
-    throw runtime_failure("cannot write " + path_ + ": " + std::strerror(errno) + ".");
-  }
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  std::string path_;
-  std::string temporary_;
-  std::unique_ptr<std::FILE, Close> file_;
-};
-
-// A position of a region string; commas between digits are legal.
-std::optional<int64_t> region_position(std::string_view text) {
-  std::string digits;
-  for (const char c : text) {
-    if (c != ',') digits += c;
-  }
-  if (text.empty() || text.front() == ',' || text.back() == ',') return std::nullopt;
-  return parse_number<int64_t>(digits);
 }
 
 bool before(const Interval& a, const Interval& b) {
@@ -167,7 +72,7 @@ Intervals read_bed(const std::string& path, const Genome& genome) {
   Intervals intervals;
   std::string line;
   while (in.line(line)) {
-    if (line.find_first_not_of(" \t") == std::string::npos || is_bed_header(line)) continue;
+    if (is_bed_comment(line)) continue;
     const std::string where = in.name() + ", line " + std::to_string(in.line_number());
     intervals.push_back(parse_bed_line(line, genome, where));
   }
@@ -181,56 +86,21 @@ void write_bed(const std::string& path, const Genome& genome, const Intervals& i
                                   [](const Interval& i) { return !i.label.empty(); });
   const bool strands = std::any_of(intervals.begin(), intervals.end(),
                                    [](const Interval& i) { return i.strand != '.'; });
-  OutputFile out(path);
-  for (const std::string& comment : comments) out.write("# " + comment + "\n");
+  std::string text;
+  for (const std::string& comment : comments) text += "# " + comment + "\n";
   for (const Interval& interval : intervals) {
     std::string line = contig_of(genome, interval.contig).name + "\t" +
                        std::to_string(interval.start) + "\t" + std::to_string(interval.end);
     if (labels || strands) line += "\t" + (interval.label.empty() ? "." : interval.label);
     if (strands) line += std::string("\t0\t") + interval.strand;
-    out.write(line + "\n");
+    text += line + "\n";
   }
-  out.publish();
+  write_file_atomically(path, text);
 }
 
 Interval parse_region(const std::string& text, const Genome& genome) {
-  const std::string where = "region \"" + text + "\"";
-  if (const int64_t contig = genome.find(text); contig >= 0) {
-    return {contig, 0, contig_of(genome, contig).length, "", '.'};
-  }
-  std::string name = text;
-  std::string range;
-  if (starts_with(text, "{") && text.find('}') != std::string::npos) {
-    const size_t close = text.find('}');
-    name = text.substr(1, close - 1);
-    range = text.substr(close + 1);
-    if (!range.empty() && range[0] != ':') throw usage_error(where + ": \":\" must follow \"}\".");
-    if (!range.empty()) range.erase(0, 1);
-  } else if (const size_t colon = text.rfind(':'); colon != std::string::npos) {
-    name = text.substr(0, colon);
-    range = text.substr(colon + 1);
-  }
-  const int64_t contig = genome.require(name, where);
-  const int64_t length = contig_of(genome, contig).length;
-  if (range.empty()) return {contig, 0, length, "", '.'};
-
-  const size_t dash = range.find('-');
-  const std::string first = range.substr(0, dash);
-  const std::string last = dash == std::string::npos ? "" : range.substr(dash + 1);
-  const auto start = first.empty() && dash != std::string::npos ? std::optional<int64_t>(1)
-                                                                : region_position(first);
-  const auto end = last.empty() ? std::optional<int64_t>(length) : region_position(last);
-  if (!start || !end || range == "-") {
-    throw usage_error(where + ": \"" + range +
-                      "\" is no range; write contig:start-end, for instance " + name + ":1-1000.");
-  }
-  if (*start < 1) throw usage_error(where + ": positions count from 1.");
-  if (*start > length) {
-    throw usage_error(where + " starts past the end of contig " + name + ", whose length is " +
-                      std::to_string(length) + ".");
-  }
-  if (*start > *end) throw usage_error(where + ": the start is greater than the end.");
-  return {contig, *start - 1, std::min(*end, length), "", '.'};
+  const ContigRange range = parse_region(text, genome.names());
+  return {range.contig, range.start, range.end, "", '.'};
 }
 
 std::string region_string(const Genome& genome, const Interval& interval) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "genomics/io/byte_reader.h"
 #include "genomics/io/sequence_reader.h"
@@ -15,12 +16,14 @@ class SequenceReader::Source {
   Source(std::string path, SequenceFormat format) : path_(std::move(path)), format_(format) {}
   virtual ~Source() = default;
 
-  // The next record that passes the filters and has a sequence.
   virtual bool next(SequenceRecord& record) = 0;
+  virtual std::shared_ptr<sam_hdr_t> alignment_header() const { return nullptr; }
+  virtual bool collated() const { return false; }
 
   SequenceFormat format() const { return format_; }
   const SequenceReaderCounts& counts() const { return counts_; }
   const std::string& path() const { return path_; }
+  const std::vector<std::string>& notes() const { return notes_; }
 
  protected:
   // "reads.bam, record 3", for messages.
@@ -28,16 +31,32 @@ class SequenceReader::Source {
     return display_path(path_) + ", record " + std::to_string(counts_.records);
   }
   std::string where(const std::string& name) const { return where() + " \"" + name + "\""; }
-  // Counts a record that is about to be delivered.
-  void deliver(SequenceRecord& record) {
+  // Counts a record by its fate; true when it is to be delivered.
+  bool deliver(SequenceRecord& record, RecordFate fate, bool deliver_all) {
     record.number = counts_.records;
-    ++counts_.delivered;
-    counts_.bases += static_cast<int64_t>(record.sequence.size());
+    record.fate = fate;
+    switch (fate) {
+      case RecordFate::kRead:
+        ++counts_.delivered;
+        counts_.bases += record.length();
+        return true;
+      case RecordFate::kFilteredByFlags:
+        ++counts_.filtered_flags;
+        break;
+      case RecordFate::kFilteredByQuality:
+        ++counts_.filtered_quality;
+        break;
+      case RecordFate::kWithoutSequence:
+        ++counts_.without_sequence;
+        break;
+    }
+    return deliver_all;
   }
 
   std::string path_;
   SequenceFormat format_;
   SequenceReaderCounts counts_;
+  std::vector<std::string> notes_;
 };
 
 // SAM, BAM and CRAM through htslib. `in` has been looked at, but nothing of it has been consumed.

@@ -40,22 +40,8 @@ constexpr std::string_view kSam =
 
 class SequenceReaderTest : public testing::Test {
  protected:
-  // The same records through htslib's writer: mode "wb" is BAM, "wc" CRAM.
   std::string convert(std::string_view sam, const std::string& name, const char* mode) {
-    const std::string from = folder_.write("from.sam", sam);
-    const std::string to = folder_.path(name);
-    htsFile* in = hts_open(from.c_str(), "r");
-    htsFile* out = hts_open(to.c_str(), mode);
-    if (mode[1] == 'c') hts_set_opt(out, CRAM_OPT_REFERENCE, reference_.c_str());
-    sam_hdr_t* header = sam_hdr_read(in);
-    EXPECT_EQ(sam_hdr_write(out, header), 0);
-    bam1_t* record = bam_init1();
-    while (sam_read1(in, header, record) >= 0) EXPECT_GE(sam_write1(out, header, record), 0);
-    bam_destroy1(record);
-    sam_hdr_destroy(header);
-    hts_close(in);
-    EXPECT_EQ(hts_close(out), 0);
-    return to;
+    return test::convert_sam(folder_, sam, name, mode, reference_);
   }
   std::string bam() { return convert(kSam, "x.bam", "wb"); }
 
@@ -172,6 +158,87 @@ TEST_F(SequenceReaderTest, FiltersAsSamtools) {
   EXPECT_EQ(names(options), "plus minus equal ");
 }
 
+TEST_F(SequenceReaderTest, LongFastaGoesThroughATemporaryFile) {
+  std::mt19937_64 random(9);
+  const std::string whole = test::random_letters(700000, random, "ACGTacgtN");
+  const std::string short_one = test::random_letters(1000, random);
+  // One line longer than any buffer, lines of 60, and what must not be spooled.
+  const std::string text =
+      ">one line\n" + whole + "\n>wrapped\n" + test::wrap(whole, 60) + ">short\n" + short_one;
+  for (const std::string& bytes : {text, test::gzip(text)}) {
+    SequenceReaderOptions options;
+    options.spool_above = 1000;
+    SequenceReader reader(folder_.write("x", bytes), options);
+    const auto records = read(reader);
+    ASSERT_EQ(records.size(), 3U);
+    for (size_t i = 0; i < 2; ++i) {
+      ASSERT_TRUE(records[i].spool);
+      EXPECT_TRUE(records[i].sequence.empty());
+      ASSERT_EQ(records[i].length(), 700000);
+      std::string letters(700000, ' ');
+      records[i].spool->read(0, letters);
+      EXPECT_EQ(letters, whole);
+      letters.resize(7);
+      records[i].spool->read(699993, letters);
+      EXPECT_EQ(letters, whole.substr(699993));
+    }
+    EXPECT_FALSE(records[2].spool);
+    EXPECT_EQ(records[2].sequence, short_one);
+    EXPECT_EQ(reader.counts().bases, 1401000);
+  }
+  // A bad letter far behind the buffer's end.
+  EXPECT_CONTAINS(refusal(">a\n" + std::string(300000, 'A') + "!\n"),
+                  "record 1 \"a\", line 2, position 300001: \"!\"");
+  EXPECT_CONTAINS(refusal(">a\nAC\n" + std::string(300000, 'A') + " \t A\n"),
+                  "line 3, position 300003");
+}
+
+TEST_F(SequenceReaderTest, FilteredRecordsCanBeDeliveredToo) {
+  SequenceReaderOptions options;
+  options.deliver_all = true;
+  options.keep_alignments = true;
+  SequenceReader reader(bam(), options);
+  std::string fates;
+  for (const SequenceRecord& record : read(reader)) {
+    ASSERT_TRUE(record.alignment);
+    EXPECT_STREQ(bam_get_qname(record.alignment.get()), record.name.c_str());
+    fates += "rfqw"[static_cast<int>(record.fate)];
+  }
+  EXPECT_EQ(fates, "rrffffwrr");
+  EXPECT_EQ(reader.counts().delivered, 4);
+  options.min_mapping_quality = 30;
+  SequenceReader stricter(bam(), options);
+  fates.clear();
+  for (const SequenceRecord& record : read(stricter))
+    fates += "rfqw"[static_cast<int>(record.fate)];
+  EXPECT_EQ(fates, "rqffffqrq");  // what is filtered is not looked at further
+  EXPECT_EQ(stricter.counts().filtered_quality, 3);
+}
+
+TEST_F(SequenceReaderTest, LiveInputIsReadAsItComes) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const int saved = ::dup(STDIN_FILENO);
+  ::dup2(ends[0], STDIN_FILENO);
+  ::close(ends[0]);
+  const std::string first = "@r1\nACGT\n+\nIIII\n";
+  ASSERT_EQ(::write(ends[1], first.data(), first.size()), static_cast<ssize_t>(first.size()));
+  {
+    std::stop_source stop;
+    SequenceReaderOptions options;
+    options.stop = stop.get_token();
+    SequenceReader reader("-", options);  // the pipe stays open and silent
+    SequenceRecord record;
+    EXPECT_TRUE(reader.next(record));
+    EXPECT_EQ(record.name, "r1");
+    stop.request_stop();
+    EXPECT_CONTAINS(error_of([&] { reader.next(record); }, ErrorKind::kInterrupted), "given up");
+  }
+  ::close(ends[1]);
+  ::dup2(saved, STDIN_FILENO);
+  ::close(saved);
+}
+
 TEST_F(SequenceReaderTest, ReadsCramOnlyWithItsReference) {
   std::mt19937_64 random(6);
   const std::string sequence = test::random_letters(1000, random);
@@ -192,12 +259,11 @@ TEST_F(SequenceReaderTest, ReadsCramOnlyWithItsReference) {
   EXPECT_EQ(records[100].sequence, sequence.substr(100, 50));
 
   // The header's own path (UR) must not be used in silence.
-  EXPECT_CONTAINS(
-      error_of([&] {
-        SequenceReader without(path);
-        read(without);
-      }),
-      "x.cram, record 1 cannot be decoded: CRAM needs its reference (--reference FASTA)");
+  EXPECT_CONTAINS(error_of([&] {
+                    SequenceReader without(path);
+                    read(without);
+                  }),
+                  "x.cram, record 1 cannot be decoded: contig c (M5 ");
   options.reference = folder_.path("none.fa");
   EXPECT_CONTAINS(error_of([&] { SequenceReader(path, options); }), "none.fa does not exist");
   options.reference = folder_.write("noindex.fa", ">c\nACGT\n");

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <htslib/bgzf.h>
+#include <htslib/sam.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -14,6 +15,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/error.h"
 
@@ -76,6 +78,49 @@ inline std::string bgzip(std::string_view bytes, size_t block = 60000) {
   }
   EXPECT_EQ(bgzf_close(file), 0);
   return read_file(path);
+}
+
+// The records of a SAM text through htslib's writer: mode "wb" is BAM, "wc" CRAM against a FASTA.
+inline std::string convert_sam(const TemporaryFolder& folder, std::string_view sam,
+                               const std::string& name, const char* mode,
+                               const std::string& reference = "") {
+  const std::string from = folder.write("from.sam", sam);
+  const std::string to = folder.path(name);
+  htsFile* in = hts_open(from.c_str(), "r");
+  htsFile* out = hts_open(to.c_str(), mode);
+  if (mode[1] == 'c') hts_set_opt(out, CRAM_OPT_REFERENCE, reference.c_str());
+  sam_hdr_t* header = sam_hdr_read(in);
+  EXPECT_EQ(sam_hdr_write(out, header), 0);
+  bam1_t* record = bam_init1();
+  while (sam_read1(in, header, record) >= 0) EXPECT_GE(sam_write1(out, header, record), 0);
+  bam_destroy1(record);
+  sam_hdr_destroy(header);
+  hts_close(in);
+  EXPECT_EQ(hts_close(out), 0);
+  return to;
+}
+
+// All records of a SAM, BAM or CRAM file as SAM lines.
+inline std::vector<std::string> sam_lines(const std::string& path,
+                                          std::string* header_text = nullptr,
+                                          const std::string& reference = "") {
+  std::vector<std::string> lines;
+  htsFile* in = hts_open(path.c_str(), "r");
+  if (in == nullptr) return lines;
+  if (!reference.empty()) hts_set_opt(in, CRAM_OPT_REFERENCE, reference.c_str());
+  sam_hdr_t* header = sam_hdr_read(in);
+  if (header_text != nullptr) *header_text = sam_hdr_str(header);
+  bam1_t* record = bam_init1();
+  kstring_t line = KS_INITIALIZE;
+  while (sam_read1(in, header, record) >= 0) {
+    EXPECT_GE(sam_format1(header, record, &line), 0);
+    lines.emplace_back(ks_c_str(&line));
+  }
+  ks_free(&line);
+  bam_destroy1(record);
+  sam_hdr_destroy(header);
+  hts_close(in);
+  return lines;
 }
 
 // The standard input comes from these bytes, through a pipe (at most 64 KiB) or a file.
