@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <cstddef>
-#include <string_view>
 
 #include "apps/program.h"
 
@@ -16,16 +15,21 @@ namespace {
 // LibTorch has been mapped but not initialised.
 constexpr char kRounds[] = "GOMP_SPINCOUNT=1000";
 
-// The C library is not initialised yet: only system calls, and nothing that a sanitizer watches.
-__attribute__((no_sanitize("address", "undefined"))) void wait_gently(int /*argc*/, char** argv,
-                                                                      char** environment) {
+// The C library is not initialised yet, and no sanitizer is: only system calls and plain loops.
+#define STRANDWAVE_EARLY __attribute__((no_sanitize("address", "undefined")))
+
+STRANDWAVE_EARLY bool begins(const char* text, const char* start) {
+  while (*start != '\0' && *text == *start) ++text, ++start;
+  return *start == '\0';
+}
+
+STRANDWAVE_EARLY void wait_gently(int /*argc*/, char** argv, char** environment) {
   constexpr size_t kMost = 4096;
   static const char* extended[kMost + 2];
   size_t count = 0;
   for (; environment[count] != nullptr; ++count) {
-    const std::string_view variable = environment[count];
-    if (count == kMost || variable.starts_with("GOMP_SPINCOUNT=") ||
-        variable.starts_with("OMP_WAIT_POLICY="))
+    if (count == kMost || begins(environment[count], "GOMP_SPINCOUNT=") ||
+        begins(environment[count], "OMP_WAIT_POLICY="))
       return;
     extended[count] = environment[count];
   }
@@ -33,9 +37,11 @@ __attribute__((no_sanitize("address", "undefined"))) void wait_gently(int /*argc
   static char path[4096];
   const long length = syscall(SYS_readlink, "/proc/self/exe", path, sizeof path - 1);
   if (length <= 0) return;
-  const std::string_view program(path, static_cast<size_t>(length));
+  const char* name = path;
+  for (const char* c = path; *c != '\0'; ++c)
+    if (*c == '/') name = c + 1;
   // "ld.so strandwave ..." would start ld.so with the arguments of strandwave.
-  if (program.substr(program.rfind('/') + 1).starts_with("ld")) return;
+  if (begins(name, "ld")) return;
   syscall(SYS_execve, path, argv, extended);  // if that fails, all goes on as it was
 }
 
