@@ -5,9 +5,7 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
-#include "core/base/error.h"
 #include "core/base/files.h"
-#include "core/base/progress.h"
 #include "genomics/report_sections.h"
 
 namespace strandwave::apps {
@@ -30,8 +28,8 @@ void run(const Options& options) {
     return;
   }
   write_file_atomically(options.output, page);
-  std::cout << "report: " << options.output << ", "
-            << format_bytes(static_cast<int64_t>(page.size())) << "; open it in a browser\n";
+  std::cout << "report: " << options.output << ", " << (page.size() + 999) / 1000
+            << " kB; open it in a browser\n";
 }
 
 }  // namespace

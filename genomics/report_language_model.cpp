@@ -315,17 +315,6 @@ Markup comparison(const std::vector<const ReportRun*>& runs) {
                                            report::Tone::kNote)});
 }
 
-void add_seen_in_training(const ReportRun& run, std::vector<Markup>& parts) {
-  const nlohmann::json& seen = value_at(run.test(), "seen_in_training");
-  const double fraction = number_at(seen, "fraction");
-  if (!(fraction > 0)) return;
-  parts.push_back(report::paragraph(
-      run.name() + ": " + report::percent(fraction, 2) +
-          " of the tested positions were seen in training (found by " + text_at(seen, "by") +
-          "). The figures flatter the model by as much as it remembers them.",
-      report::Tone::kWarning));
-}
-
 }  // namespace
 
 Headline language_model_headline(const ReportRun& run) {
@@ -373,7 +362,7 @@ std::vector<Markup> language_model_results(const std::vector<const ReportRun*>& 
   for (const ReportRun* run : runs) {
     parts.push_back(
         report::paragraph(language_model_headline(*run).sentence, report::Tone::kVerdict));
-    add_seen_in_training(*run, parts);
+    parts.push_back(seen_in_training(*run));
   }
   const std::vector<std::string> regions = region_names(runs);
   const std::vector<Predictor> list = predictors(runs);

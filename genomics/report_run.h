@@ -11,7 +11,7 @@
 
 namespace strandwave {
 
-enum class ReportKind { kLanguageModel, kClassifier, kOther };
+enum class ReportKind { kLanguageModel, kClassifier, kRegression, kOther };
 
 struct ReportRun {
   report::RunFiles files;
@@ -43,5 +43,13 @@ std::vector<report::Markup> language_model_results(const std::vector<const Repor
 // Tests of classifiers, multi-label classifiers and regressions.
 Headline classifier_headline(const ReportRun& run);
 std::vector<report::Markup> classifier_results(const std::vector<const ReportRun*>& runs);
+
+// A warning when the test holds what the model was trained on; else empty.
+report::Markup seen_in_training(const ReportRun& run);
+
+// Facts about data and leakage, the commands, the settings and versions: one column per run.
+std::vector<report::Markup> data_section(const std::vector<ReportRun>& runs);
+std::vector<report::Markup> command_section(const std::vector<ReportRun>& runs);
+std::vector<report::Markup> settings_section(const std::vector<ReportRun>& runs);
 
 }  // namespace strandwave

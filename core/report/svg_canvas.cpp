@@ -40,9 +40,9 @@ double text_width(const std::string& text) {
 }
 
 SvgCanvas::SvgCanvas(const std::string& title, double width, double height)
-    : svg_("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + coordinate(width) + " " +
-           coordinate(height) + "\" role=\"img\" aria-label=\"" + escape(title) + "\">\n<title>" +
-           escape(title) + "</title>\n") {}
+    : svg_("<svg viewBox=\"0 0 " + coordinate(width) + " " + coordinate(height) +
+           "\" role=\"img\" aria-label=\"" + escape(title) + "\">\n<title>" + escape(title) +
+           "</title>\n") {}
 
 void SvgCanvas::close(const std::string& tag, const std::string& tip) {
   svg_ += tip.empty() ? "/>\n" : "><title>" + escape(tip) + "</title></" + tag + ">\n";

@@ -146,15 +146,16 @@ Table Curves::numbers(const std::string& name, const CurveOf& of, double scale,
 Markup Curves::loss() const {
   const bool single_run = runs_.size() == 1;
   LineChart chart;
-  chart.title = "Loss in " + words_.bits + " during training";
+  chart.title = "Loss in " + words_.loss + " during training";
   chart.x = x_axis();
-  chart.y.title = words_.bits;
+  chart.y.title = words_.loss;
   std::vector<double> values;
   bool validated = false;
   for (const TrainingRun& run : runs_) {
-    Series training{single_run ? "training" : run.name, over_x(run, run.log.bits, 1), run.colour};
+    Series training{single_run ? "training" : run.name,
+                    over_x(run, run.log.loss, words_.loss_scale), run.colour};
     Series validation{single_run ? "validation" : "",
-                      over_x(run, evaluation_of(run.log, words_.bits_metric), words_.bits_scale),
+                      over_x(run, evaluation_of(run.log, words_.metric), words_.metric_scale),
                       single_run ? run.colour + 1 : run.colour};
     validation.dots = true;
     training.thin = true;
@@ -175,16 +176,17 @@ Markup Curves::loss() const {
   }
   add_marks(chart);
   std::string remark = "Mean of each log interval";
+  if (!words_.remark.empty()) remark += "; " + words_.remark;
   if (!single_run && validated) remark += "; dots: validation";
   if (!chart.levels.empty()) remark += "; dotted: baselines on the test positions";
   if (!chart.skips.empty()) remark += "; triangles: skipped steps";
   if (!single_run && !chart.marks.empty()) remark += "; broken upright lines: resumed";
-  const CurveOf bits = [](const TrainingLog& log) -> const Curve& { return log.bits; };
-  Table table = numbers(words_.bits, bits, 1, 4);
+  const CurveOf losses = [](const TrainingLog& log) -> const Curve& { return log.loss; };
+  Table table = numbers(words_.loss, losses, words_.loss_scale, 4);
   for (const TrainingRun& run : runs_)
-    for (const Point& point : evaluation_of(run.log, words_.bits_metric))
+    for (const Point& point : evaluation_of(run.log, words_.metric))
       table.rows.push_back(
-          {run.name + ", validation", grouped(point.x), fixed(point.y * words_.bits_scale, 4)});
+          {run.name + ", validation", grouped(point.x), fixed(point.y * words_.metric_scale, 4)});
   return figure("Loss", remark + ".", svg(chart), table);
 }
 
@@ -216,11 +218,11 @@ Markup Curves::all() const {
     return result;
   };
   std::vector<Markup> figures;
-  if (any(curve(&TrainingLog::bits), 1)) figures.push_back(loss());
+  if (any(curve(&TrainingLog::loss), 1)) figures.push_back(loss());
   std::vector<std::string> metrics;
   for (const TrainingRun& run : runs_)
     for (const auto& [name, evaluations] : run.log.evaluations)
-      if (name != words_.bits_metric && evaluations.size() > 1 &&
+      if (name != words_.metric && evaluations.size() > 1 &&
           std::find(metrics.begin(), metrics.end(), name) == metrics.end())
         metrics.push_back(name);
   for (const std::string& metric : metrics)

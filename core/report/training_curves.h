@@ -15,7 +15,7 @@ namespace strandwave::report {
 
 // The numbers of one run's log. Curves are over finished steps.
 struct TrainingLog {
-  std::vector<Point> bits, lr, grad_norm, tokens_per_second, tokens;
+  std::vector<Point> loss, lr, grad_norm, tokens_per_second, tokens;
   std::vector<std::pair<std::string, std::vector<Point>>> evaluations;  // by metric
   std::vector<double> resumed;                   // steps at which a later process began
   std::vector<std::pair<double, double>> skips;  // (step, steps left out since the record before)
@@ -35,10 +35,12 @@ std::string progress_text(const TrainingLog& log);
 
 // What the numbers of a kind of run are called.
 struct TrainingWords {
-  std::string bits;         // of the loss: "bits per base"
+  std::string loss;         // with its unit: "bits per base"
   std::string token;        // "base"
-  std::string bits_metric;  // the evaluation that belongs beside the loss
-  double bits_scale = 1;    // bits per unit of that metric
+  std::string metric;       // the evaluation that belongs beside the loss; may be empty
+  double loss_scale = 1;    // to that unit from that of the log (nats)
+  double metric_scale = 1;  // and from that of the metric
+  std::string remark = {};  // on the loss
 };
 
 struct TrainingRun {

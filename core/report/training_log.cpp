@@ -27,7 +27,7 @@ void add_interval(const nlohmann::json& record, TrainingLog& log) {
     curve.push_back({step, number_at(record, key)});
   };
   const double tokens_before = log.tokens.empty() ? 0 : log.tokens.back().y;
-  add(log.bits, "bits");
+  add(log.loss, "loss");
   add(log.lr, "lr");
   add(log.grad_norm, "grad_norm");
   add(log.tokens_per_second, "tokens_per_second");

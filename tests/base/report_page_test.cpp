@@ -240,14 +240,14 @@ TEST(TrainingLogs, KnowResumesSkipsAndTime) {
   run.log = {{{"type", "run"}, {"step", 0}, {"steps", 100}, {"command", "one"}},
              {{"type", "train"},
               {"step", 10},
-              {"bits", 2.0},
+              {"loss", 2.0},
               {"tokens", 1000},
               {"tokens_per_second", 500},
               {"skipped", 0}},
              {{"type", "run"}, {"step", 10}, {"steps", 100}, {"command", "two"}},
              {{"type", "train"},
               {"step", 20},
-              {"bits", nullptr},
+              {"loss", nullptr},
               {"tokens", 2000},
               {"tokens_per_second", 1000},
               {"skipped", 3}},
@@ -258,7 +258,7 @@ TEST(TrainingLogs, KnowResumesSkipsAndTime) {
   EXPECT_EQ(3, log.skips[0].second);
   EXPECT_DOUBLE_EQ(3.0, log.seconds);
   EXPECT_EQ((std::vector<std::string>{"one", "two"}), log.commands);
-  EXPECT_TRUE(std::isnan(log.bits[1].y));
+  EXPECT_TRUE(std::isnan(log.loss[1].y));
   EXPECT_EQ("unfinished: step 20 of 100", progress_text(log));
   EXPECT_FALSE(log.finished());
 }

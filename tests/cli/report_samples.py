@@ -34,7 +34,7 @@ def write_log(folder, steps=1000, done=None, log_every=10, start=2.3, end=1.75, 
                       "tokens_per_second": 41000 + noise.gauss(0, 1500), "skipped": left_out, "memory_bytes": 313810944})
         if step % (steps // 10) == 0:
             value = bits + 0.02 if metric == "bits_per_base" else 0.9 - bits / 10
-            metrics = {metric: value} if metric == "bits_per_base" else {metric: value, "cross_entropy": bits * math.log(2)}
+            metrics = {metric: value} if metric == "bits_per_base" else {metric: value, "log_loss": bits * math.log(2)}
             lines.append({"type": "eval", "step": step, "metrics": metrics, "best": True})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

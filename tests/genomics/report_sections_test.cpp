@@ -92,7 +92,7 @@ report::RunFiles run_of(const std::string& name, json test) {
   for (int step = 10; step <= 40; step += 10)
     run.log.push_back({{"type", "train"},
                        {"step", step},
-                       {"bits", 2.0 - step / 200.0},
+                       {"loss", 1.4 - step / 200.0},
                        {"lr", 0.005},
                        {"grad_norm", 0.2},
                        {"tokens", 100 * step},
@@ -144,8 +144,8 @@ TEST(DnaReport, FoldsOfACrossValidation) {
       {"labels", {"a", "b"}},
       {"folds", 2},
       {"results", {fold_result("this model", 0.81), fold_result("GC content", 0.62)}}};
-  expect_in(dna_report({run_of("folds", test)}),
-            {"0.8100 \xC2\xB1 0.0123", "GC content: 0.6200", "The model is better."});
+  expect_in(dna_report({run_of("folds", test)}), {"0.8100 \xC2\xB1 0.0123", "GC content: 0.6200",
+                                                  "The model is better; there are no intervals"});
 }
 
 TEST(DnaReport, ComparesRunsOnTheSamePositions) {
@@ -156,6 +156,17 @@ TEST(DnaReport, ComparesRunsOnTheSamePositions) {
   other["block_sums"]["positions"][0] = 99;
   expect_in(dna_report({run_of("one", language_model_test(1.70)), run_of("two", other)}),
             {"not on the same positions"});
+}
+
+TEST(DnaReport, ListsOfLeakageAreTables) {
+  json test = classifier_test();
+  test["leakage"] = {{"policy", "groups"},
+                     {"held_out",
+                      {{{"group", "DH1"}, {"in_own_class", 0.99819}, {"kmers", 4630251}},
+                       {{"group", "G27"}, {"kmers", 1653192}, {"per_class", {{"ecoli", 1}}}}}}};
+  expect_in(dna_report({run_of("species", test)}),
+            {"leakage, held out", "in own class", "0.9982", "4,630,251", "per class, ecoli",
+             "leakage: policy"});
 }
 
 TEST(DnaReport, UnfinishedAndOtherRuns) {
