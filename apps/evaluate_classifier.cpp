@@ -5,6 +5,7 @@
 
 #include "apps/classifier_report.h"
 #include "apps/options.h"
+#include "apps/table.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
@@ -35,6 +36,19 @@ void warn_of_seen(const std::string& model_path, const TestSet& set, const TestO
   if (!seen) return;
   report["seen_in_training"] = seen->to_json();
   if (seen->notable()) warn(seen->sentence());
+}
+
+// Accuracy against bases read, under "decide_at" in the figures.
+void decide_early(const SequenceClassifier& classifier, const TestSet& set,
+                  const ClassifierEvaluation& evaluation, nlohmann::json& report,
+                  std::ostream& out) {
+  const PrefixClassifier early(classifier, evaluation.decide);
+  const PrefixEvaluation result = evaluate_prefixes(
+      early, set.fragments({evaluation.test.lengths.front(), 0}), [] { throw_if_interrupted(); });
+  report["decide_at"] = result.to_json();
+  out << '\n';
+  print_table(out, decision_table(result));
+  out << decision_sentence(result) << '\n';
 }
 
 }  // namespace
@@ -68,6 +82,18 @@ void add_classifier_evaluation_options(CLI::App& command, ClassifierEvaluation& 
                   "Classes to expect: uniform, train (as in the training data), or a file of lines "
                   "label<TAB>weight")
       ->capture_default_str();
+  command
+      .add_option("--decide-at", evaluation.decide.lengths,
+                  "Also decide a classifier's reads early, with one strand, after so many bases: "
+                  "accuracy against bases read, and what a decision costs")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--min-prob", evaluation.decide.min_prob,
+                  "With --decide-at: probability of the class at which a read is decided")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command.add_option("--predictions", evaluation.predictions,
                      "Write a TSV with the prediction for each sequence of a classifier's test");
 }
@@ -84,11 +110,11 @@ nlohmann::json evaluate_classifier(const LoadedModel& model, const std::string& 
   reading.per_class = evaluation.per_class;
   const TestSet set = open_test_set(data, reading);
   Progress progress(stderr, quiet);
+  const SequenceClassifier classifier(
+      model.model, classifier_options(model, model_path, evaluation, batch_bases));
   Predictors predictors;
-  predictors.push_back(std::make_unique<ModelPredictor>(
-      SequenceClassifier(model.model,
-                         classifier_options(model, model_path, evaluation, batch_bases)),
-      [](int64_t) { throw_if_interrupted(); }));
+  predictors.push_back(
+      std::make_unique<ModelPredictor>(classifier, [](int64_t) { throw_if_interrupted(); }));
   if (!evaluation.baseline.empty()) {
     if (reading.kind != LabelKind::kClass)
       throw usage_error("--baseline is for classifiers; this model is a " +
@@ -97,8 +123,9 @@ nlohmann::json evaluate_classifier(const LoadedModel& model, const std::string& 
     training.labels = reading.labels;
     training.cache_dir = cache;
     progress.update("counting for the baselines", true);
-    for (auto& baseline : train_baselines({reading.kind, reading.labels, evaluation.test.lengths},
-                                          training_of(evaluation.baseline, training)))
+    for (auto& baseline :
+         train_baselines({reading.kind, reading.labels, evaluation.test.lengths, evaluation.length},
+                         training_of(evaluation.baseline, training)))
       predictors.push_back(std::move(baseline));
   }
   TestReport report =
@@ -109,6 +136,8 @@ nlohmann::json evaluate_classifier(const LoadedModel& model, const std::string& 
   if (!evaluation.predictions.empty())
     write_file_atomically(evaluation.predictions, report.predictions);
   print_classifier_report(report.json, data, out);
+  if (!evaluation.decide.lengths.empty())
+    decide_early(classifier, set, evaluation, report.json, out);
   return report.json;
 }
 

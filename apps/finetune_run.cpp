@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -142,8 +143,9 @@ class FinetuneRun {
     predictors.push_back(std::make_unique<ModelPredictor>(SequenceClassifier(best_, options),
                                                           [](int64_t) { throw_if_interrupted(); }));
     progress_.update("counting for the baselines", true);
-    for (auto& baseline : train_baselines({data_->task(), data_->labels(), command_.test.lengths},
-                                          training_of(*data_)))
+    for (auto& baseline :
+         train_baselines({data_->task(), data_->labels(), command_.test.lengths, usual_length()},
+                         training_of(*data_)))
       predictors.push_back(std::move(baseline));
     TestReport report;
     double cnn_seconds = 0;
@@ -164,6 +166,12 @@ class FinetuneRun {
       report.json["rejection"]["temperature"] = calibration_.temperature(length, true);
     print_classifier_report(report.json, "test split", std::cout);
     return report.json;
+  }
+
+  // Of a training fragment; 0: whole sequences.
+  int64_t usual_length() const {
+    const FragmentOptions& options = data_->options();
+    return options.lengths.empty() ? options.length : std::llround(options.lengths.mean());
   }
 
   // How much of the test the start model was trained on.

@@ -43,7 +43,9 @@ void for_each_window(std::span<const uint8_t> ids, int64_t length, Visit visit) 
 class Constant : public Learner {
  public:
   Constant(const BaselineOptions& options)
-      : kind_(options.kind), length_(options.lengths.front()), sums_(options.labels.size()) {}
+      : kind_(options.kind),
+        length_(options.window(options.lengths.front())),
+        sums_(options.labels.size()) {}
   std::string name() const override {
     return kind_ == LabelKind::kRegression ? "mean" : "majority";
   }
@@ -101,26 +103,30 @@ class GcClasses : public Learner {
  public:
   GcClasses(const BaselineOptions& options) : kind_(options.kind) {
     for (const int64_t length : options.lengths)
-      models_.try_emplace(length, models_for<GcGaussian>(options));
+      models_.try_emplace(length, Windows{options.window(length), models_for<GcGaussian>(options)});
   }
   std::string name() const override { return "GC content"; }
   void add(const LabelledFragment& sequence) override {
-    for (auto& [length, models] : models_)
-      for_each_window(sequence.ids, length, [&](std::span<const uint8_t> window) {
-        add_labels(models, kind_, sequence,
+    for (auto& [length, windows] : models_)
+      for_each_window(sequence.ids, windows.length, [&](std::span<const uint8_t> window) {
+        add_labels(windows.models, kind_, sequence,
                    [&](GcGaussian& model, int label) { model.add(label, window); });
       });
   }
 
  protected:
   Row row(std::span<const uint8_t> ids, int64_t length) const override {
-    return label_row(models_.at(length), kind_,
+    return label_row(models_.at(length).models, kind_,
                      [&](const GcGaussian& model) { return model.posterior(ids); });
   }
 
  private:
   LabelKind kind_;
-  std::map<int64_t, std::vector<GcGaussian>> models_;  // by length
+  struct Windows {
+    int64_t length;  // 0: whole sequences
+    std::vector<GcGaussian> models;
+  };
+  std::map<int64_t, Windows> models_;  // by the length that predict() gets
 };
 
 class GcLines : public Learner {

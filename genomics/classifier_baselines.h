@@ -31,8 +31,10 @@ struct BaselineOptions {
   LabelKind kind = LabelKind::kClass;
   std::vector<std::string> labels;
   // Lengths that predict() will be called with. The spread of GC content depends on the length, so
-  // it is learnt from training windows of each; 0: from whole sequences.
+  // it is learnt from training windows of each.
   std::vector<int64_t> lengths = {0};
+  int64_t usual_length = 0;  // what a length of 0 means; 0: whole sequences
+  int64_t window(int64_t length) const { return length > 0 ? length : usual_length; }
 };
 
 // Trained in one pass over the training data:

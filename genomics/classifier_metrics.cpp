@@ -73,8 +73,13 @@ nlohmann::json intervals(const Truths& truths, const MeasureOptions& options,
                          const std::function<std::vector<double>(Weights)>& statistics) {
   nlohmann::json json = nlohmann::json::object();
   if (options.resamples <= 0 || truths.rows() == 0) return json;
-  const auto found =
-      bootstrap_over_blocks(truths.group, options.resamples, options.seed, statistics);
+  // Fewer resamples where each is expensive: a second or two per predictor.
+  constexpr size_t kMostSteps = 500'000'000;
+  constexpr int kFewest = 100;
+  const size_t steps = truths.rows() * (truths.labels.size() + 1);
+  const int affordable = static_cast<int>(std::min<size_t>(kMostSteps / steps, 1'000'000));
+  const int resamples = std::min(options.resamples, std::max(affordable, kFewest));
+  const auto found = bootstrap_over_blocks(truths.group, resamples, options.seed, statistics);
   for (size_t i = 0; i < names.size(); ++i)
     json[names[i]] = {found[i].value, found[i].low, found[i].high};
   json["blocks"] = found[0].blocks;

@@ -41,7 +41,7 @@ Truths selected(const Truths& truths, const std::vector<uint8_t>& keep);
 PredictionTable selected(const PredictionTable& table, const std::vector<uint8_t>& keep);
 
 struct MeasureOptions {
-  int resamples = 500;  // of the bootstrap; 0: no intervals
+  int resamples = 500;  // of the bootstrap, fewer (to 100) of very large sets; 0: no intervals
   uint64_t seed = 0;
 };
 

@@ -83,7 +83,7 @@ void RunDirectory::remove_run() const {
                       " holds a config.json that is not a run's: choose another one");
   // config.json last: until then a crash leaves what is recognised as a run.
   for (const fs::path& part : {path_ / "checkpoints", best(), log(), events(), path_ / "split.bed",
-                               path_ / "test.json", path_ / "config.json"})
+                               path_ / "test.json", path_ / "predictions.tsv", path_ / "config.json"})
     fs::remove_all(part);
 }
 

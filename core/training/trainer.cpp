@@ -320,6 +320,9 @@ TrainingResult Trainer::Loop::run() {
     train_step(batches.next());
     if (logging_due()) log_interval();
   }
+  if (state_.step < config_.steps)
+    progress_.message("ended early, at step " + std::to_string(state_.step) + " of " +
+                      std::to_string(config_.steps));
   progress_.finish();
   return result();
 }

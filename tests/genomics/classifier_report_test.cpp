@@ -68,6 +68,11 @@ TEST(ClassifierBaselines, LengthsOfGenomes) {
   const LabelledFragment even = fragment(half, -1);
   EXPECT_NEAR(predictions(predictors, {all_a}, 50).at("majority").values[0][1], 4.0 / 6, 1e-6);
   EXPECT_EQ(predictions(predictors, {all_a}, 50).at("GC content").classes[0], 0);
+  // The usual length, 50, is what 0 means.
+  const Predictors usual = train_baselines({LabelKind::kClass, {"blocks", "mixed"}, {0}, 50},
+                                           training({fragment(half, 0), fragment(mixed, 1)}));
+  EXPECT_EQ(predictions(usual, {all_a}, 0).at("GC content").classes[0], 0);
+  EXPECT_NEAR(predictions(usual, {all_a}, 0).at("majority").values[0][1], 4.0 / 6, 1e-6);
   // At 100 bases both classes have a GC content of one half in every window.
   EXPECT_NEAR(predictions(predictors, {even}, 100).at("GC content").values[0][0], 0.5, 1e-6);
 }
