@@ -7,6 +7,7 @@
 namespace strandwave::apps {
 
 void add_dna_pretrain(CLI::App& dna);
+void add_dna_split(CLI::App& dna);
 void add_dna_finetune(CLI::App& dna);
 void add_dna_classify(CLI::App& dna);
 void add_dna_evaluate(CLI::App& dna);

@@ -10,6 +10,8 @@
 #include "apps/options.h"
 #include "apps/version.h"
 #include "core/base/error.h"
+#include "core/base/progress.h"
+#include "core/runtime/accelerator.h"
 #include "core/runtime/out_of_memory.h"
 
 namespace strandwave::apps {
@@ -41,10 +43,12 @@ void add_commands(CLI::App& program) {
       program.add_subcommand("dna", "Genomes and reads: pretrain, finetune, classify, evaluate");
   dna->require_subcommand(1);
   add_dna_pretrain(*dna);
+  add_dna_split(*dna);
   add_dna_finetune(*dna);
   add_dna_classify(*dna);
   add_dna_evaluate(*dna);
   add_model(program);
+  add_report(program);
   add_bench(program);
   add_doctor(program);
 }
@@ -96,6 +100,8 @@ int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
     if (!unknown.empty()) return fail(unknown, 2);
     return fail(std::string(e.what()) + "\nRun with --help for the options.", 2);
   }
+  debug("done; most memory in use at once: " +
+        format_bytes(device_memory(c10::Device(c10::kCPU)).peak_bytes));
   return 0;
 }
 
