@@ -27,7 +27,7 @@ struct SeenFraction {
   int64_t compared = 0;
 
   // Worth a warning: any base by intervals, one percent by the sketch. The sketch also counts
-  // repeats of which the training data held other copies: 5 to 8 % of unrelated human sequences
+  // repeats of which the training data held other copies: 5 to 8 % of other human megabases
   // after training on one human chromosome, 0.1 % of a nematode's.
   bool notable() const;
   // "12.3 % of targets were seen in pretraining (exact, by intervals)"
