@@ -8,6 +8,7 @@
 
 #include "core/checkpoint/checkpoint.h"
 #include "genomics/classifier_report.h"
+#include "genomics/prefix_classifier.h"
 
 namespace strandwave::apps {
 
@@ -17,6 +18,7 @@ struct ClassifierEvaluation {
   std::string prior = "uniform";
   int64_t length = 0;  // bases of a fragment; 0: whole sequences
   int64_t per_class = 2000;
+  PrefixOptions decide;  // lengths empty: reads are not decided early
   TestOptions test;
 };
 void add_classifier_evaluation_options(CLI::App& command, ClassifierEvaluation& evaluation);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "genomics/sequence_classifier.h"
@@ -83,5 +84,9 @@ struct PrefixEvaluation {
 PrefixEvaluation evaluate_prefixes(const PrefixClassifier& classifier,
                                    const std::vector<LabelledFragment>& fragments,
                                    const std::function<void()>& progress = {});
+
+// For people: one row per step, the header first; and the rest in a sentence.
+std::vector<std::vector<std::string>> decision_table(const PrefixEvaluation& evaluation);
+std::string decision_sentence(const PrefixEvaluation& evaluation);
 
 }  // namespace strandwave

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 
 #include "genomics/labelled_fragments.h"
 #include "genomics/prefix_classifier.h"
@@ -53,6 +54,13 @@ struct StepSums {
 
 nlohmann::json number(double value) {
   return std::isnan(value) ? nlohmann::json() : nlohmann::json(value);
+}
+
+std::string text_of(const char* format, double value) {
+  if (std::isnan(value)) return "-";
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
 }
 
 }  // namespace
@@ -125,6 +133,27 @@ PrefixEvaluation evaluate_prefixes(const PrefixClassifier& classifier,
   for (size_t i = 0; i < sums.size(); ++i)
     result.steps.push_back(sums[i].step(i < lengths.size() ? lengths[i] : 0));
   return result;
+}
+
+std::vector<std::vector<std::string>> decision_table(const PrefixEvaluation& evaluation) {
+  std::vector<std::vector<std::string>> rows = {{"after bases", "reads", "accuracy of all",
+                                                 "mean confidence", "log loss", "decided",
+                                                 "accuracy of these"}};
+  for (const PrefixStep& step : evaluation.steps)
+    rows.push_back({step.bases > 0 ? std::to_string(step.bases) : "the read's end",
+                    std::to_string(step.reads), text_of("%.3f", step.accuracy),
+                    text_of("%.3f", step.mean_confidence), text_of("%.3f", step.log_loss),
+                    std::to_string(step.decided), text_of("%.3f", step.decided_accuracy)});
+  return rows;
+}
+
+std::string decision_sentence(const PrefixEvaluation& evaluation) {
+  return "at a probability of " + text_of("%g", evaluation.min_prob) + ": " +
+         text_of("%.1f", 100 * evaluation.confident) + " % of the reads decided, mean " +
+         text_of("%.0f", evaluation.mean_bases) + " bases read, accuracy " +
+         text_of("%.3f", evaluation.accuracy) + "; " +
+         text_of("%.2f", evaluation.milliseconds_per_read) + " ms per read in batches, " +
+         text_of("%.2f", evaluation.latency_milliseconds) + " ms for a read alone";
 }
 
 }  // namespace strandwave

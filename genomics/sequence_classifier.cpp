@@ -316,11 +316,4 @@ Prediction SequenceClassifier::pair(const Prediction& first, const Prediction& s
   return both;
 }
 
-std::vector<std::vector<float>> SequenceClassifier::probabilities(
-    const std::vector<std::vector<uint8_t>>& sequences) const {
-  std::vector<std::vector<float>> rows;
-  for (Prediction& one : predict(sequences)) rows.push_back(std::move(one.probabilities));
-  return rows;
-}
-
 }  // namespace strandwave

@@ -83,10 +83,6 @@ class SequenceClassifier {
   // out-of-distribution score is the mean of those that are numbers.
   Prediction pair(const Prediction& first, const Prediction& second) const;
 
-  // probabilities of predict() alone.
-  std::vector<std::vector<float>> probabilities(
-      const std::vector<std::vector<uint8_t>>& sequences) const;
-
  private:
   // Batches of sequences of about one length, from `order`, which is by falling length.
   std::vector<std::span<const size_t>> divide(

@@ -175,6 +175,12 @@ TEST(PrefixEvaluationTest, CountsAgreeWithTheAnswers) {
   EXPECT_TRUE(json["steps"][2]["bases"].is_null());
   EXPECT_GT(json["milliseconds_per_read"].get<double>(), 0);
   EXPECT_GT(json["latency_milliseconds"].get<double>(), 0);
+  const auto table = decision_table(result);
+  ASSERT_EQ(table.size(), 4U);
+  EXPECT_EQ(table[2][0], "100");
+  EXPECT_EQ(table[2][1], "20");
+  EXPECT_EQ(table[3][0], "the read's end");
+  EXPECT_NE(decision_sentence(result).find("at a probability of 0.4: "), std::string::npos);
   EXPECT_TRUE(evaluate_prefixes(early, {}).to_json()["accuracy"].is_null());
 }
 
