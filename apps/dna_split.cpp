@@ -176,16 +176,19 @@ void run(Options options) {
   }
   output->finish();
   (genomes ? print_genomes : print_sequences)(facts, summary);
+  if (!to_stdout) summary << "splits: " << options.output << '\n';
   if (options.report.empty()) return;
   facts["command"] = command_line();
   write_file_atomically(options.report, facts.dump(2) + "\n");
+  summary << "report: " << options.report << '\n';
 }
 
 }  // namespace
 
 void add_dna_split(CLI::App& dna) {
   CLI::App* command = dna.add_subcommand(
-      "split", "Divide labelled data into training, validation and test, and report what they share");
+      "split",
+      "Divide labelled data into training, validation and test, and report what they share");
   auto options = std::make_shared<Options>();
   FragmentOptions& fragments = options->fragments;
   command
@@ -204,8 +207,9 @@ void add_dna_split(CLI::App& dna) {
   command->add_flag("--force", options->force, "Overwrite the output files");
   command->add_flag("--no-PG", options->no_pg,
                     "Leave out the header lines with version and command");
-  command->add_option("--kind", options->kind,
-                      "What labels are: class, multi-label (a;b) or regression")
+  command
+      ->add_option("--kind", options->kind,
+                   "What labels are: class, multi-label (a;b) or regression")
       ->check(CLI::IsMember({"class", "multi-label", "regression"}))
       ->capture_default_str();
   command
@@ -215,12 +219,12 @@ void add_dna_split(CLI::App& dna) {
       ->check(CLI::IsMember({"clusters", "random"}))
       ->capture_default_str();
   command
-      ->add_option("--validation-share", fragments.validation_share,
+      ->add_option("--validation-fraction", fragments.validation_share,
                    "Part of each class that becomes validation, where none is given")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command
-      ->add_option("--test-share", fragments.test_share,
+      ->add_option("--test-fraction", fragments.test_share,
                    "Part of each class that becomes test, where no split is given")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();

@@ -6,9 +6,8 @@
 namespace strandwave {
 
 FragmentStarts::FragmentStarts(Intervals intervals) : intervals_(std::move(intervals)) {
-  std::stable_sort(
-      intervals_.begin(), intervals_.end(),
-      [](const Interval& a, const Interval& b) { return a.length() > b.length(); });
+  std::stable_sort(intervals_.begin(), intervals_.end(),
+                   [](const Interval& a, const Interval& b) { return a.length() > b.length(); });
   before_.push_back(0);
   for (const Interval& interval : intervals_) before_.push_back(before_.back() + interval.length());
 }

@@ -22,9 +22,8 @@ std::vector<int64_t> share_out(int64_t n, const std::vector<int64_t>& limits) {
   std::vector<int64_t> shares(limits.size());
   std::vector<size_t> order(limits.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return std::pair(limits[a], a) < std::pair(limits[b], b);
-  });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return std::pair(limits[a], a) < std::pair(limits[b], b); });
   for (size_t i = 0; i < order.size(); ++i) {
     shares[order[i]] = std::min(limits[order[i]], n / static_cast<int64_t>(order.size() - i));
     n -= shares[order[i]];
@@ -164,8 +163,7 @@ LabelledFragment GenomeFragments::sample(uint64_t seed, uint64_t index) const {
     return fragment;
   }
   throw input_error("1000 fragments of " + std::to_string(length) +
-                    " bases drawn in a row from the training split of " + path_ +
-                    " are mostly N.");
+                    " bases drawn in a row from the training split of " + path_ + " are mostly N.");
 }
 
 std::vector<LabelledFragment> GenomeFragments::fixed(Split split, int64_t max_per_class,
@@ -186,8 +184,7 @@ std::vector<LabelledFragment> GenomeFragments::fixed(Split split, int64_t max_pe
         // Lengths at evenly spaced quantiles, in an order that has nothing to do with the place.
         const uint64_t mixed =
             permute_index(static_cast<uint64_t>(i), static_cast<uint64_t>(wanted[g]), 0, 0);
-        const double quantile =
-            (static_cast<double>(mixed) + 0.5) / static_cast<double>(wanted[g]);
+        const double quantile = (static_cast<double>(mixed) + 0.5) / static_cast<double>(wanted[g]);
         const int64_t length = std::min(fixed_length(how, quantile), groups[g].longest());
         const auto count = static_cast<__int128>(groups[g].count(length));
         const Window window = groups[g].start(
@@ -217,7 +214,8 @@ std::string GenomeFragments::description() const {
   for (const Pool& pool : pools_)
     bases += total_length(pool.intervals[static_cast<size_t>(Split::kTrain)]);
   std::string text = std::to_string(splits_.manifest.rows.size()) + " genomes, ";
-  if (options_.kind != LabelKind::kRegression) text += std::to_string(labels_.size()) + " classes, ";
+  if (options_.kind != LabelKind::kRegression)
+    text += std::to_string(labels_.size()) + " classes, ";
   text += format_count(static_cast<double>(bases)) + " bases in training, ";
   const auto held = [&](Split split) {
     return std::to_string(std::count(splits_.split.begin(), splits_.split.end(), split));

@@ -211,8 +211,9 @@ GenomeSplits split_genomes(Manifest manifest, const FragmentOptions& options,
     throw usage_error(name + " holds out genomes already (validation or test): folds make splits " +
                       "of their own. Leave the column split empty.");
   if (options.folds > 0 && !groups)
-    throw usage_error(name + " has no groups: folds of genomes are made of whole groups (strains, "
-                             "patients), named in the column group.");
+    throw usage_error(name +
+                      " has no groups: folds of genomes are made of whole groups (strains, "
+                      "patients), named in the column group.");
   const Strata strata = genome_strata(splits.manifest, options.kind);
   SplitShares shares = shares_of(options);
   if (test_given) shares.test = 0;
@@ -240,13 +241,13 @@ Genome open_genomes(const Manifest& manifest, const std::string& cache_dir) {
 
 nlohmann::json genome_leakage(const Genome& genome, const GenomeSplits& splits) {
   const std::vector<HeldOut> groups = held_out_groups(splits);
-  nlohmann::json facts = {{"kind", "genomes"},
-                          {"policy", splits.policy},
-                          {"kmer", kLeakageKmer},
-                          {"genomes_with_validation_ends",
-                           std::count(splits.ends.begin(), splits.ends.end(), true)},
-                          {"splits", counts_of_splits(genome, splits)},
-                          {"held_out", nlohmann::json::array()}};
+  nlohmann::json facts = {
+      {"kind", "genomes"},
+      {"policy", splits.policy},
+      {"kmer", kLeakageKmer},
+      {"genomes_with_validation_ends", std::count(splits.ends.begin(), splits.ends.end(), true)},
+      {"splits", counts_of_splits(genome, splits)},
+      {"held_out", nlohmann::json::array()}};
   if (groups.empty()) return facts;
   const ClassesOfKmers classes(genome, splits, groups);
   facts["sampled_one_in"] = classes.sample();
@@ -256,14 +257,11 @@ nlohmann::json genome_leakage(const Genome& genome, const GenomeSplits& splits) 
       return shares.kmers == 0 ? 0.0
                                : static_cast<double>(part) / static_cast<double>(shares.kmers);
     };
-    nlohmann::json row = {{"split", to_string(group.split)},
-                          {"group", group.name},
-                          {"genomes", group.files.size()},
-                          {"kmers", shares.kmers * classes.sample()},
-                          {"in_own_class", share(shares.own)},
-                          {"in_other_classes", share(shares.others)}};
-    if (group.label >= 0)
-      row["label"] = splits.manifest.labels[static_cast<size_t>(group.label)];
+    nlohmann::json row = {
+        {"split", to_string(group.split)},   {"group", group.name},
+        {"genomes", group.files.size()},     {"kmers", shares.kmers * classes.sample()},
+        {"in_own_class", share(shares.own)}, {"in_other_classes", share(shares.others)}};
+    if (group.label >= 0) row["label"] = splits.manifest.labels[static_cast<size_t>(group.label)];
     facts["held_out"].push_back(std::move(row));
   }
   return facts;

@@ -121,8 +121,7 @@ std::string SequenceFragments::description() const {
   text += std::to_string(counts[0]) + " training, " + std::to_string(counts[1]) +
           " validation and " + std::to_string(counts[2]) + " test sequences";
   const int64_t dropped = facts_.at("sequences").get<int64_t>() - facts_.at("kept").get<int64_t>();
-  if (dropped > 0)
-    text += ", " + std::to_string(dropped) + " copies and conflicting ones dropped";
+  if (dropped > 0) text += ", " + std::to_string(dropped) + " copies and conflicting ones dropped";
   if (overlapping > 0)
     text += ", " + std::to_string(overlapping) +
             " held-out ones share at least half their 31-mers with training";

@@ -196,14 +196,10 @@ class Splitter {
   }
 
   nlohmann::json facts() const {
-    nlohmann::json facts = {{"kind", "sequences"},
-                            {"policy", policy()},
-                            {"sequences", read_},
-                            {"kept", result_.rows.size()},
-                            {"copies", copies_},
-                            {"conflicting", conflicting_},
-                            {"kmer", kLeakageKmer},
-                            {"share", kLeakageShare}};
+    nlohmann::json facts = {{"kind", "sequences"},  {"policy", policy()},
+                            {"sequences", read_},   {"kept", result_.rows.size()},
+                            {"copies", copies_},    {"conflicting", conflicting_},
+                            {"kmer", kLeakageKmer}, {"share", kLeakageShare}};
     if (!validation_given_) {
       facts["seed"] = options_.split_seed;
       facts["units"] = units_;

@@ -17,7 +17,7 @@ struct SequenceSplits {
   std::vector<LabelledSequence> rows;  // in the order of the data
   TokenSequences ids;                  // of each row
   std::vector<Split> split;
-  std::vector<int32_t> cluster;  // least row of its unit; empty where splits are given
+  std::vector<int32_t> cluster;          // least row of its unit; empty where splits are given
   std::vector<TrainingOverlap> overlap;  // of held-out rows; of training rows nothing
   nlohmann::json facts;                  // for the report, see docs/formats.md
 };

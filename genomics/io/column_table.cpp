@@ -143,7 +143,8 @@ std::string table_field(std::string_view text) {
   std::string field(text);
   std::replace(field.begin(), field.end(), '\n', ' ');
   std::replace(field.begin(), field.end(), '\r', ' ');
-  if (field.find('\t') == std::string::npos && (field.empty() || (field[0] != '"' && field[0] != '#')))
+  if (field.find('\t') == std::string::npos &&
+      (field.empty() || (field[0] != '"' && field[0] != '#')))
     return field;
   std::string quoted = "\"";
   for (const char c : field) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);

@@ -105,8 +105,8 @@ std::vector<LabelledFile> files_of_folder(const std::string& folder) {
     if (!split || !entry.is_regular_file()) continue;
     const auto [known, is_new] = path_of.try_emplace(*split, entry.path().string());
     if (!is_new)
-      throw input_error(folder + " has two files for the split \"" + *split + "\": " +
-                        std::min(known->second, entry.path().string()) + " and " +
+      throw input_error(folder + " has two files for the split \"" + *split +
+                        "\": " + std::min(known->second, entry.path().string()) + " and " +
                         std::max(known->second, entry.path().string()) +
                         ". Name them as train=PATH,validation=PATH,test=PATH.");
   }

@@ -35,8 +35,8 @@ struct LabelledRow {
   std::string text;            // the label as written
   int32_t label = -1;          // index into the labels; -1 for multi-label data and regression
   std::vector<float> targets;  // multi-label: 0 or 1 for each label; regression: the value
-  std::string group;           // what must not be divided between splits (strain, patient), or empty
-  std::string split;           // train, validation, test, or empty
+  std::string group;  // what must not be divided between splits (strain, patient), or empty
+  std::string split;  // train, validation, test, or empty
 };
 
 // A row of a manifest: one sequence file of one class.
@@ -69,11 +69,11 @@ struct LabelledOptions {
   std::vector<std::string> labels;
 };
 
-// A table (column_table.h) with the columns path, label and, where given, group, split (also written
-// valid, val or dev for validation) and taxid, in any order. A file without header line whose first
-// column is a readable file is accepted as path, label[, group[, split[, taxid]]]. Throws Error with
-// line: missing or misspelt column, missing or unreadable file, empty label, one class only, a path
-// given twice, a group in two splits (both lines), a taxid that is no number.
+// A table (column_table.h) with the columns path, label and, where given, group, split (also
+// written valid, val or dev for validation) and taxid, in any order. A file without header line
+// whose first column is a readable file is accepted as path, label[, group[, split[, taxid]]].
+// Throws Error with line: missing or misspelt column, missing or unreadable file, empty label, one
+// class only, a path given twice, a group in two splits (both lines), a taxid that is no number.
 Manifest read_manifest(const std::string& path, const LabelledOptions& options = {});
 
 // A table with the columns sequence and label (group, split, name where given). Throws Error with
@@ -85,9 +85,9 @@ LabelledData read_labelled_csv(const std::string& path, const LabelledOptions& o
 // no record has that, as its second word.
 LabelledData read_labelled_fasta(const std::string& path, const LabelledOptions& options = {});
 
-// Tables and FASTA, by content, of all labelled_files(data): rows of a file given for a split are of
-// that split, and a column that says otherwise is an error. A manifest is an error here (it names
-// files: read_manifest).
+// Tables and FASTA, by content, of all labelled_files(data): rows of a file given for a split are
+// of that split, and a column that says otherwise is an error. A manifest is an error here (it
+// names files: read_manifest).
 LabelledData read_labelled(const std::string& data, const LabelledOptions& options = {});
 
 // Throws Error unless every class has a count > 0: "class X has no sequences in the training data".

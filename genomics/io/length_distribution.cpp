@@ -75,8 +75,8 @@ bool is_table(const std::string& path) {
   std::string line;
   if (!next_row(in, line)) return true;
   const auto words = split_words(line);
-  return words.size() == 2 && (words[0] == "length" || (parse_number<int64_t>(words[0]) &&
-                                                        parse_number<double>(words[1])));
+  return words.size() == 2 && (words[0] == "length" ||
+                               (parse_number<int64_t>(words[0]) && parse_number<double>(words[1])));
 }
 
 Weights from_table(const std::string& path) {

@@ -42,7 +42,8 @@ class DisjointSets {
 // Candidates share a minimizer (the 21-mer with the least hash of 11 in a row, so that every shared
 // 31-mer gives one); of a minimizer that is very common each sequence is compared with the 64
 // before it only. Sequences shorter than 31 bases are linked to copies only. O(n log n) for usual
-// data: a million sequences of 150 bases take about a minute and 1 GB.
+// data: a million sequences of 150 bases, of which half resemble another one, take two minutes of
+// one core and 1.6 GB together with training_overlaps.
 std::vector<int32_t> cluster_sequences(const TokenSequences& sequences);
 
 // What sequences share with a training set, either strand.

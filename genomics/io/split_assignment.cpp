@@ -43,9 +43,8 @@ class Assignment {
       }
     std::iota(order_.begin(), order_.end(), size_t{0});
     const auto key = [&](size_t i) { return mix_kmer(units[i].key + mix_kmer(shares.seed + 1)); };
-    std::sort(order_.begin(), order_.end(), [&](size_t a, size_t b) {
-      return std::pair(key(a), a) < std::pair(key(b), b);
-    });
+    std::sort(order_.begin(), order_.end(),
+              [&](size_t a, size_t b) { return std::pair(key(a), a) < std::pair(key(b), b); });
   }
 
   std::vector<Split> by_shares() {

@@ -354,10 +354,10 @@ TEST_F(SequencesTest, AGivenSplitIsKeptAndItsOverlapFlagged) {
   const std::string x = random_letters(100, 1), y = random_letters(100, 2);
   std::string turned = x;
   dna::reverse_complement_letters(turned);
-  const auto data = open("sequence,label,split,name\n" + x + ",a,train,\n" + y + ",b,train,\n" + x +
-                         ",a,train,\n" + turned + ",b,test,copy\n" + y.substr(0, 60) +
-                         random_letters(40, 3) + ",b,test,less\n" + y.substr(0, 70) +
-                         random_letters(30, 4) + ",b,validation,half\n");
+  const auto data =
+      open("sequence,label,split,name\n" + x + ",a,train,\n" + y + ",b,train,\n" + x +
+           ",a,train,\n" + turned + ",b,test,copy\n" + y.substr(0, 60) + random_letters(40, 3) +
+           ",b,test,less\n" + y.substr(0, 70) + random_letters(30, 4) + ",b,validation,half\n");
   EXPECT_EQ(data->class_counts(Split::kTrain), (std::vector<int64_t>{2, 1}));
   EXPECT_EQ(data->leakage()["policy"], "given");
   std::map<std::string, bool> overlaps;
@@ -400,7 +400,10 @@ TEST_F(SequencesTest, SeveralLabelsAndNumbers) {
   std::string table = "sequence,label\n";
   for (int i = 0; i < 60; ++i)
     table += random_letters(50, static_cast<uint64_t>(i)) + "," +
-             (i % 3 == 0 ? "x;y" : i % 3 == 1 ? "x" : ".") + "\n";
+             (i % 3 == 0   ? "x;y"
+              : i % 3 == 1 ? "x"
+                           : ".") +
+             "\n";
   const auto several = open(table);
   EXPECT_EQ(several->task(), LabelKind::kMultiLabel);
   EXPECT_EQ(several->labels(), (std::vector<std::string>{"x", "y"}));
@@ -528,11 +531,12 @@ TEST_F(GenomesTest, FixedFragmentsAreSpreadOverGroupsAndPlaces) {
 
 TEST_F(GenomesTest, LengthsAreDrawnAndEveryStartIsPossible) {
   options.lengths = LengthDistribution::parse("30-60");
-  folder.write("pieces.fa", ">p\n" + random_letters(32, 1) + "\n>q\n" + random_letters(70, 2) +
-                                "\n>r\nACGT\n");
+  folder.write("pieces.fa",
+               ">p\n" + random_letters(32, 1) + "\n>q\n" + random_letters(70, 2) + "\n>r\nACGT\n");
   const auto data = LabelledFragments::open(
-      folder.write("p.tsv", "path\tlabel\tsplit\npieces.fa\ta\ttrain\na1.fa\ta\tvalidation\n"
-                            "b0.fa\tb\ttrain\nb1.fa\tb\tvalidation\n"),
+      folder.write("p.tsv",
+                   "path\tlabel\tsplit\npieces.fa\ta\ttrain\na1.fa\ta\tvalidation\n"
+                   "b0.fa\tb\ttrain\nb1.fa\tb\tvalidation\n"),
       options);
   std::map<std::string, int> names;
   std::map<size_t, int> lengths;
@@ -552,14 +556,16 @@ TEST_F(GenomesTest, LengthsAreDrawnAndEveryStartIsPossible) {
 }
 
 TEST_F(GenomesTest, TheReportSaysWhatHeldOutGroupsShare) {
-  // The held-out genome of class a: a third from its own class, a third from the other, a third new.
+  // The held-out genome of class a: a third from its own class, a third from the other, a third
+  // new.
   std::string turned = letters["b0"].substr(0, 400);
   dna::reverse_complement_letters(turned);
   folder.write("mix.fa", ">m\n" + letters["a0"].substr(500, 400) + "N" + turned + "N" +
                              random_letters(400, 77) + "\n");
   const auto data = LabelledFragments::open(
-      folder.write("x.tsv", "path\tlabel\tgroup\tsplit\na0.fa\ta\ta0\ttrain\nb0.fa\tb\tb0\ttrain\n"
-                            "mix.fa\ta\tmix\ttest\nb1.fa\tb\tb1\tvalidation\n"),
+      folder.write("x.tsv",
+                   "path\tlabel\tgroup\tsplit\na0.fa\ta\ta0\ttrain\nb0.fa\tb\tb0\ttrain\n"
+                   "mix.fa\ta\tmix\ttest\nb1.fa\tb\tb1\tvalidation\n"),
       options);
   const nlohmann::json facts = data->leakage();
   ASSERT_EQ(facts["held_out"].size(), 2U);

@@ -185,14 +185,16 @@ TEST_F(LabelledTest, ReadsAFolderOrAListOfSplits) {
   ASSERT_EQ(read.sequences.size(), 4U);
   EXPECT_EQ(read.labels, (Texts{"0", "1"}));
   const std::vector<std::pair<std::string, std::string>> expected = {
-      {"train:row1", "train"}, {"train:row2", "train"}, {"validation:row1", "validation"},
+      {"train:row1", "train"},
+      {"train:row2", "train"},
+      {"validation:row1", "validation"},
       {"t", "test"}};
   for (size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(read.sequences[i].name, expected[i].first);
     EXPECT_EQ(read.sequences[i].split, expected[i].second);
   }
-  const std::string list = "test=" + folder_.path("gue/dev.csv.gz") +
-                           ",train=" + folder_.path("gue/train.csv");
+  const std::string list =
+      "test=" + folder_.path("gue/dev.csv.gz") + ",train=" + folder_.path("gue/train.csv");
   EXPECT_EQ(read_labelled(list).sequences[2].split, "test");
   EXPECT_EQ(labelled_format(list), LabelledFormat::kCsv);
 
@@ -253,10 +255,9 @@ TEST_F(LabelledTest, RecognisesFormats) {
 
 TEST(RequireEveryClass, NamesTheEmptyOne) {
   require_every_class({"a", "b"}, {1, 2}, "the data");
-  EXPECT_CONTAINS(error_of([] {
-                    require_every_class({"a", "b"}, {1, 0}, "the training split of x");
-                  }),
-                  "the class \"b\" has no sequences in the training split of x");
+  EXPECT_CONTAINS(
+      error_of([] { require_every_class({"a", "b"}, {1, 0}, "the training split of x"); }),
+      "the class \"b\" has no sequences in the training split of x");
 }
 
 }  // namespace

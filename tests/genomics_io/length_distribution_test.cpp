@@ -62,9 +62,10 @@ TEST(LengthDistributionTest, FilesGiveTheirLengths) {
         folder.write("r.fa", ">a\nAC\n>b\nACGTA\n>c\nACGTA\n>d\nACGTA\n"),
         folder.write("r.fq.gz", test::gzip("@a\nAC\n+\nII\n@b\nACGTA\n+\nIIIII\n@c\nACGTA\n+\nIIIII"
                                            "\n@d\nACGTA\n+\nIIIII\n")),
-        folder.write("r.sam", "1\t4\t*\t0\t0\t*\t*\t0\t0\tAC\t*\n2\t4\t*\t0\t0\t*\t*\t0\t0\tACGTA\t*"
-                              "\n3\t4\t*\t0\t0\t*\t*\t0\t0\tACGTA\t*\n4\t4\t*\t0\t0\t*\t*\t0\t0\t"
-                              "ACGTA\t*\n")}) {
+        folder.write("r.sam",
+                     "1\t4\t*\t0\t0\t*\t*\t0\t0\tAC\t*\n2\t4\t*\t0\t0\t*\t*\t0\t0\tACGTA\t*"
+                     "\n3\t4\t*\t0\t0\t*\t*\t0\t0\tACGTA\t*\n4\t4\t*\t0\t0\t*\t*\t0\t0\t"
+                     "ACGTA\t*\n")}) {
     const auto found = shares(LengthDistribution::parse(path));
     ASSERT_EQ(found.size(), 2U) << path;
     for (const auto& [length, part] : expected) EXPECT_NEAR(found.at(length), part, 1e-9) << path;

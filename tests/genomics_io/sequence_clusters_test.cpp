@@ -56,7 +56,8 @@ std::vector<int32_t> clusters_by_all_pairs(const TokenSequences& sequences) {
         sets.join(static_cast<int32_t>(i), static_cast<int32_t>(j));
     }
   std::vector<int32_t> result;
-  for (size_t i = 0; i < sequences.size(); ++i) result.push_back(sets.find(static_cast<int32_t>(i)));
+  for (size_t i = 0; i < sequences.size(); ++i)
+    result.push_back(sets.find(static_cast<int32_t>(i)));
   return result;
 }
 
@@ -132,11 +133,14 @@ TEST(TrainingOverlapsTest, CountsTheShareOfAllTrainingTogether) {
   std::mt19937_64 random(9);
   const std::string text = test::random_letters(161, random);  // 131 31-mers
   const std::string short_text = "ACGTTGCATT";
-  const TokenSequences sequences = {
-      ids_of(text.substr(0, 80)), turned(ids_of(text.substr(90))),  // 50 and 41 of them
-      ids_of(text),               ids_of(test::random_letters(100, random)),
-      ids_of(short_text),         turned(ids_of(short_text)),
-      ids_of(short_text + "A"),   turned(ids_of(text.substr(0, 80)))};
+  const TokenSequences sequences = {ids_of(text.substr(0, 80)),
+                                    turned(ids_of(text.substr(90))),  // 50 and 41 of them
+                                    ids_of(text),
+                                    ids_of(test::random_letters(100, random)),
+                                    ids_of(short_text),
+                                    turned(ids_of(short_text)),
+                                    ids_of(short_text + "A"),
+                                    turned(ids_of(text.substr(0, 80)))};
   const std::vector<int32_t> training = {0, 1, 4}, held_out = {2, 3, 5, 6, 7};
   const auto overlaps = training_overlaps(sequences, training, held_out);
   ASSERT_EQ(overlaps.size(), 5U);

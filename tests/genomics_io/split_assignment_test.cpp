@@ -14,8 +14,7 @@ namespace {
 
 // weight[split][stratum]
 std::array<std::vector<int64_t>, kSplits> weights(const std::vector<SplitUnit>& units,
-                                                  const std::vector<Split>& splits,
-                                                  size_t strata) {
+                                                  const std::vector<Split>& splits, size_t strata) {
   std::array<std::vector<int64_t>, kSplits> sums;
   sums.fill(std::vector<int64_t>(strata));
   for (size_t i = 0; i < units.size(); ++i)
