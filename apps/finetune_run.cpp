@@ -78,7 +78,8 @@ class FinetuneRun {
     std::cout << "run: " << folder().string() << ", step " << result_.step << '\n';
     if (data_->fixed(Split::kTest, 1).empty()) {
       warn(command_.data +
-           " has no test split: the model is not tested (write test into the column split)");
+           " has no test split: the model is not tested (write test into the column split, or give "
+           "train=FILE,test=FILE)");
       return nullptr;
     }
     nlohmann::json report = test();
