@@ -50,9 +50,9 @@ class Export(unittest.TestCase):
 
     def load(self, folder):
         model, info = MambaForCausalLM.from_pretrained(self.folder / folder, output_loading_info=True)
-        self.assertEqual([], info["unexpected_keys"])
+        self.assertEqual([], list(info["unexpected_keys"]))
         self.assertEqual([], [key for key in info["missing_keys"] if key != "lm_head.weight"])  # tied
-        self.assertEqual([], info["mismatched_keys"])
+        self.assertEqual([], list(info["mismatched_keys"]))
         return model.eval()
 
     def test_fixture(self):
