@@ -125,8 +125,8 @@ class Pipeline {
     const SequenceRecord& read = added.record;
     added.predicts = read.fate == RecordFate::kRead && read.length() >= options_.min_length;
     if (options_.paired) {
-      find_mate(number);
       require_mates_before(number);
+      find_mate(number);
     }
     if (!added.predicts) {
       if (++others_ >= kMostOthers) predict();
