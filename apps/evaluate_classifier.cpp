@@ -1,6 +1,7 @@
 #include "apps/evaluate_classifier.h"
 
 #include <memory>
+#include <optional>
 #include <ostream>
 
 #include "apps/classifier_report.h"
@@ -39,12 +40,11 @@ void warn_of_seen(const std::string& model_path, const TestSet& set, const TestO
 }
 
 // Accuracy against bases read, under "decide_at" in the figures.
-void decide_early(const SequenceClassifier& classifier, const TestSet& set,
-                  const ClassifierEvaluation& evaluation, nlohmann::json& report,
+void decide_early(const PrefixClassifier& classifier,
+                  const std::vector<LabelledFragment>& fragments, nlohmann::json& report,
                   std::ostream& out) {
-  const PrefixClassifier early(classifier, evaluation.decide);
-  const PrefixEvaluation result = evaluate_prefixes(
-      early, set.fragments({evaluation.test.lengths.front(), 0}), [] { throw_if_interrupted(); });
+  const PrefixEvaluation result =
+      evaluate_prefixes(classifier, fragments, [] { throw_if_interrupted(); });
   report["decide_at"] = result.to_json();
   out << '\n';
   print_table(out, decision_table(result));
@@ -112,6 +112,8 @@ nlohmann::json evaluate_classifier(const LoadedModel& model, const std::string& 
   Progress progress(stderr, quiet);
   const SequenceClassifier classifier(
       model.model, classifier_options(model, model_path, evaluation, batch_bases));
+  std::optional<PrefixClassifier> early;
+  if (!evaluation.decide.lengths.empty()) early.emplace(classifier, evaluation.decide);
   Predictors predictors;
   predictors.push_back(
       std::make_unique<ModelPredictor>(classifier, [](int64_t) { throw_if_interrupted(); }));
@@ -136,8 +138,8 @@ nlohmann::json evaluate_classifier(const LoadedModel& model, const std::string& 
   if (!evaluation.predictions.empty())
     write_file_atomically(evaluation.predictions, report.predictions);
   print_classifier_report(report.json, data, out);
-  if (!evaluation.decide.lengths.empty())
-    decide_early(classifier, set, evaluation, report.json, out);
+  if (early)
+    decide_early(*early, set.fragments({evaluation.test.lengths.front(), 0}), report.json, out);
   return report.json;
 }
 
