@@ -38,7 +38,11 @@ ModelConfig small_config() {
 }
 
 HeadConfig classifier(HeadConfig::Pooling pooling = HeadConfig::Pooling::kMean) {
-  return {HeadConfig::Kind::kClassifier, {"a", "b", "c"}, pooling};
+  HeadConfig head;
+  head.kind = HeadConfig::Kind::kClassifier;
+  head.classes = {"a", "b", "c"};
+  head.pooling = pooling;
+  return head;
 }
 
 double difference(const Tensor& a, const Tensor& b) {
