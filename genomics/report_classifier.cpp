@@ -77,7 +77,7 @@ std::vector<Markup> results_of(const ReportRun& run, bool several) {
     names.push_back(text_at(result, "name") + ", " + setting_name(Setting(result)));
   }
   report::Table table = metric_table(all, names, "classifier and test");
-  table.caption = "Intervals in brackets: 95 %";
+  table.caption = "In brackets: 95 % interval";
   parts.push_back(report::heading("All results"));
   parts.push_back(report::table(table));
   return parts;

@@ -61,7 +61,7 @@ nlohmann::json interval_of(const nlohmann::json& result, const char* metric);
 std::string figure_text(const nlohmann::json& result, const char* metric);
 // The first of kMetrics that the result has; null without any.
 const MetricName* main_metric(const nlohmann::json& result);
-// Results as rows, with the metrics that any of them has.
+// Results as rows, with the metrics that any of them has, the first with its interval.
 report::Table metric_table(const std::vector<const nlohmann::json*>& results,
                            const std::vector<std::string>& names, const std::string& first);
 

@@ -86,7 +86,7 @@ std::vector<Markup> compare_classifiers(const std::vector<const ReportRun*>& run
   const MetricName* metric = main_metric(*results.front());
   if (metric == nullptr) return {};
   table = metric_table(results, names, "run");
-  table.caption = "Each run on its own test; intervals in brackets: 95 %";
+  table.caption = "Each run on its own test; in brackets: 95 % interval";
   table.strong.clear();
   for (const ReportRun* run : tested) table.colours.push_back(run->colour);
   report::Table differences;

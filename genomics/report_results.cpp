@@ -38,8 +38,8 @@ std::string length_name(double length) {
 }
 
 std::string setting_name(const Setting& setting) {
-  std::string name =
-      length_name(setting.length) + ", " + percent(setting.error_rate, 0) + " substitutions";
+  std::string name = length_name(setting.length);
+  if (setting.error_rate > 0) name += ", " + percent(setting.error_rate, 0) + " substitutions";
   if (!setting.set.empty() && setting.set != "all") name += ", " + setting.set;
   return name;
 }
@@ -102,7 +102,9 @@ report::Table metric_table(const std::vector<const nlohmann::json*>& results,
   for (size_t i = 0; i < results.size(); ++i) {
     table.rows.push_back({names[i], grouped(number_at(*results[i], "n"))});
     for (const MetricName* metric : shown)
-      table.rows.back().push_back(figure_text(*results[i], metric->key));
+      table.rows.back().push_back(metric == shown.front()
+                                      ? figure_text(*results[i], metric->key)
+                                      : fixed(figure_at(*results[i], metric->key), 4));
     if (text_at(*results[i], "name") == kModel) table.strong.push_back(i);
   }
   return table;

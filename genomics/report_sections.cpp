@@ -31,20 +31,6 @@ ReportKind kind_of(const report::RunFiles& files) {
   return ReportKind::kOther;
 }
 
-const char* kind_name(const ReportRun& run) {
-  switch (run.kind) {
-    case ReportKind::kLanguageModel:
-      return "language model";
-    case ReportKind::kClassifier:
-      return "classifier";
-    case ReportKind::kRegression:
-      return "regression";
-    case ReportKind::kOther:
-      break;
-  }
-  return "-";
-}
-
 Headline headline_of(const ReportRun& run) {
   if (run.test().is_null() || run.kind == ReportKind::kOther) return {};
   return run.kind == ReportKind::kLanguageModel ? language_model_headline(run)
@@ -84,18 +70,18 @@ Markup summary_of_one(const ReportRun& run) {
 
 Markup summary_of_several(const std::vector<ReportRun>& runs) {
   report::Table table;
-  table.header = {"run",        "kind",          "state",
-                  "parameters", "bases read",    "train time",
-                  "result",     "best baseline", "difference (95 % interval)"};
+  table.header = {"run",   "result",     "best baseline", "difference (95 % interval)",
+                  "state", "parameters", "bases read",    "train time"};
   for (const ReportRun& run : runs) {
     const Headline headline = headline_of(run);
+    const std::string result = headline.metric + " " + headline.value;
     table.colours.push_back(run.colour);
-    table.rows.push_back(
-        {run.name(), kind_name(run), report::progress_text(run.log), count(run.log.parameters),
-         run.log.tokens.empty() ? "-" : count(run.log.tokens.back().y), duration(run.log.seconds),
-         headline.value.empty() ? "not tested" : headline.metric + " " + headline.value,
-         headline.baseline.empty() ? "-" : headline.baseline,
-         headline.difference.empty() ? "-" : headline.difference});
+    table.rows.push_back({run.name(), headline.value.empty() ? "not tested" : result,
+                          headline.baseline.empty() ? "-" : headline.baseline,
+                          headline.difference.empty() ? "-" : headline.difference,
+                          report::progress_text(run.log), count(run.log.parameters),
+                          run.log.tokens.empty() ? "-" : count(run.log.tokens.back().y),
+                          duration(run.log.seconds)});
   }
   return report::table(table);
 }

@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-// Shorter texts stay on one line, whatever the width.
+// Texts up to this length stay on one line, whatever the width.
 constexpr size_t kShortName = 30;
+constexpr size_t kShortCell = 24;
 
 // Bytes of the UTF-8 character at `at`; 0 when there is none.
 size_t character_length(std::string_view text, size_t at) {
@@ -82,7 +83,7 @@ std::string table_row(const Table& content, size_t index, const std::vector<bool
     const bool number = column < numbers.size() && numbers[column];
     if (column > 0) {
       html += (number                             ? "<td class=\"number\">"
-               : row[column].size() <= kShortName ? "<td class=\"short\">"
+               : row[column].size() <= kShortCell ? "<td class=\"short\">"
                                                   : "<td>") +
               escape(row[column]) + "</td>";
       continue;

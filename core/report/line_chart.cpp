@@ -14,7 +14,7 @@ constexpr double kTop = 26;  // the y axis' title lies above the plot
 constexpr double kBottom = 42;
 constexpr double kLineHeight = 15;
 constexpr size_t kLongestName = 17;  // characters at the end of a line
-constexpr double kBold = 1.08;       // how much wider bold text is
+constexpr double kBold = 1.12;       // how much wider bold text is
 constexpr size_t kBuckets = 150;     // for thinning: about one per two pixels
 
 bool drawable(double value, const Axis& axis) {

@@ -106,16 +106,28 @@ fs::path whole_path(const fs::path& path) {
   return whole.has_filename() ? whole : whole.parent_path();  // without the slash at the end
 }
 
+// A run folder, or a JSON file without its extension.
+fs::path named_path(const RunFiles& run) {
+  fs::path path = whole_path(run.path);
+  if (path.extension() == ".json" && !fs::is_directory(path)) path.replace_extension();
+  return path;
+}
+
 // As few components of each path as tell the run from the others.
 void name_runs(std::vector<RunFiles>& runs) {
+  const auto unique = [&](const std::string& name, int parts) {
+    return std::count_if(runs.begin(), runs.end(), [&](const RunFiles& run) {
+             return tail(named_path(run), parts) == name;
+           }) == 1;
+  };
   for (RunFiles& run : runs) {
-    const fs::path whole = whole_path(run.path);
-    for (int parts = 1; parts <= 64; ++parts) {
-      run.name = tail(whole, parts);
-      const auto alike = std::count_if(runs.begin(), runs.end(), [&](const RunFiles& other) {
-        return tail(whole_path(other.path), parts) == run.name;
-      });
-      if (alike == 1) break;
+    constexpr int kMostParts = 16;
+    run.name = run.path.string();  // for a folder "run" beside a file "run.json"
+    for (int parts = 1; parts <= kMostParts; ++parts) {
+      const std::string name = tail(named_path(run), parts);
+      if (!unique(name, parts)) continue;
+      run.name = name;
+      break;
     }
   }
 }

@@ -201,6 +201,10 @@ TEST_F(Runs, AreNamedApart) {
   EXPECT_EQ("a/run", runs[0].name);
   EXPECT_EQ("b/run", runs[1].name);
   EXPECT_EQ("run", read_runs({folder("a/run/")})[0].name);
+  const std::string file = folder_.write("a/run.json", R"({"kind": "classifier"})");
+  EXPECT_EQ("run", read_runs({file})[0].name);
+  const std::vector<RunFiles> alike = read_runs({folder("a/run"), file});
+  EXPECT_NE(alike[0].name, alike[1].name);
   EXPECT_NE(std::string::npos, message_of({folder("a/run"), folder("a/run") + "/"}).find("twice"));
 }
 
