@@ -91,6 +91,31 @@ int64_t CausalCnn::parameter_count() const {
   return count;
 }
 
+namespace {
+
+// Adds the gradients of the mean loss over all bases of windows (rows, length + 1), piece by piece.
+void accumulate_gradients(CausalCnn& model, const torch::Tensor& tokens, int64_t piece) {
+  const torch::Tensor targets = base_codes(tokens.slice(1, 1));
+  const torch::Tensor bases = (targets >= 0).sum().clamp_min(1);
+  const int64_t length = targets.size(1);
+  const int64_t rows = std::max<int64_t>(1, piece / std::max<int64_t>(1, length));
+  for (int64_t row = 0; row < targets.size(0); row += rows)
+    for (int64_t from = 0; from < length; from += piece) {
+      // What the first positions of a piece look back on is read again.
+      const int64_t begin = std::max<int64_t>(0, from - model.receptive_field());
+      const int64_t to = std::min(from + piece, length);
+      const torch::Tensor logits =
+          model.forward(tokens.slice(0, row, row + rows).slice(1, begin, to))
+              .slice(1, from - begin);
+      const torch::Tensor wanted = targets.slice(0, row, row + rows).slice(1, from, to);
+      const torch::Tensor loss = torch::cross_entropy_loss(
+          logits.reshape({-1, kBases}), wanted.reshape({-1}), {}, at::Reduction::Sum, -1);
+      (loss / bases).backward();
+    }
+}
+
+}  // namespace
+
 CausalCnnPredictor CausalCnnPredictor::train(const CausalCnnConfig& config,
                                              const CausalCnnTraining& training) {
   if (training.seconds <= 0 && training.steps <= 0)
@@ -107,15 +132,11 @@ CausalCnnPredictor CausalCnnPredictor::train(const CausalCnnConfig& config,
     for (auto& group : optimizer.param_groups())
       group.options().set_lr(training.lr * std::max(rate_at(way), 1e-3));
     const torch::Tensor tokens = training.windows(made.steps_).to(training.device);
-    const torch::Tensor logits = made.model_->forward(tokens.slice(1, 0, tokens.size(1) - 1));
-    const torch::Tensor targets = base_codes(tokens.slice(1, 1));
-    const torch::Tensor loss = torch::cross_entropy_loss(
-        logits.reshape({-1, kBases}), targets.reshape({-1}), {}, at::Reduction::Sum, -1);
     optimizer.zero_grad();
-    (loss / (targets >= 0).sum().clamp_min(1)).backward();
-    torch::nn::utils::clip_grad_norm_(made.model_->parameters(), 1.0);
-    optimizer.step();
-    loss.item<float>();  // the clock must not run ahead of the device
+    accumulate_gradients(*made.model_, tokens, training.piece);
+    // Reads the norm: the clock does not run ahead of the device by more than a step.
+    const double norm = torch::nn::utils::clip_grad_norm_(made.model_->parameters(), 1.0);
+    if (std::isfinite(norm)) optimizer.step();
     made.seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     way = training.seconds > 0
               ? made.seconds_ / training.seconds

@@ -52,6 +52,8 @@ struct CausalCnnTraining {
   int64_t steps = 0;
   double lr = 2e-3;  // of AdamW; falls to 0 along the way
   uint64_t seed = 0;
+  // Positions run at once: bounds memory, also with long windows; decides nothing else.
+  int64_t piece = 1 << 14;
   torch::Device device = torch::kCPU;
   // Called after every step with the part of the way that is done; may throw to stop.
   std::function<void(double)> progress;

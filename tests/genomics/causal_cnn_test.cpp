@@ -56,9 +56,10 @@ class CausalCnnGenomeTest : public ::testing::Test {
                                 (folder.path() / "cache").string()));
   }
 
-  CausalCnnPredictor trained(int64_t steps) const {
+  CausalCnnPredictor trained(int64_t steps, int64_t piece = 1 << 14) const {
     CausalCnnTraining training;
     training.steps = steps;
+    training.piece = piece;
     training.lr = 1e-2;
     training.windows = [this](int64_t step) {
       torch::Tensor windows = torch::empty({4, 201}, torch::kUInt8);
@@ -104,6 +105,15 @@ TEST_F(CausalCnnGenomeTest, PiecesOfAnIntervalLeaveNoTrace) {
   const std::vector<float> part = cnn.bits(*genome, {0, from, 17000, "", '.'});
   for (int64_t i = 16300; i < 17000; ++i)
     EXPECT_NEAR(whole[static_cast<size_t>(i)], part[static_cast<size_t>(i - from)], 1e-4) << i;
+}
+
+TEST_F(CausalCnnGenomeTest, LongWindowsAreLearntInPieces) {
+  const Interval interval{0, 20000, 20400, "", '.'};
+  const std::vector<float> whole = trained(3).bits(*genome, interval);
+  for (const int64_t piece : {90, 400}) {
+    const std::vector<float> pieces = trained(3, piece).bits(*genome, interval);
+    for (size_t i = 0; i < whole.size(); ++i) EXPECT_NEAR(pieces[i], whole[i], 1e-3) << i;
+  }
 }
 
 TEST_F(CausalCnnGenomeTest, TrainsForTheTimeThatItIsGiven) {
