@@ -196,6 +196,12 @@ std::vector<Metric> FinetuneTask::metrics(const nlohmann::json& measured) const 
   return list;
 }
 
+std::string FinetuneTask::loss_text(double nats) const {
+  char text[64];
+  std::snprintf(text, sizeof text, "loss %.4f", nats);
+  return text;
+}
+
 nlohmann::json FinetuneTask::state() const {
   return {{"best", measured_ ? nlohmann::json(best_) : nlohmann::json()},
           {"evaluations_without_gain", evaluations_without_gain_}};

@@ -61,6 +61,7 @@ class FinetuneTask : public Task {
     return options_.companions;
   }
   std::string token_name() const override { return "base"; }
+  std::string loss_text(double nats) const override;  // of label and bases together, per fragment
   std::string memory_advice() const override {
     return "lower --batch or --length (raise --accumulation to keep the fragments of a step), or "
            "give --recompute";

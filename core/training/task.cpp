@@ -1,5 +1,8 @@
 #include "core/training/task.h"
 
+#include <cstdio>
+#include <numbers>
+
 namespace strandwave {
 
 Batch Batch::to(torch::Device device) const {
@@ -20,6 +23,12 @@ torch::Tensor Task::accumulate(const Batch& batch, GradientSum& gradients) {
   TORCH_CHECK(sum.dim() == 0, "Task::loss must return a scalar, not shape ", sum.sizes());
   gradients.add(sum);
   return sum.detach();
+}
+
+std::string Task::loss_text(double nats) const {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.4f bits/", nats / std::numbers::ln2);
+  return text + token_name();
 }
 
 }  // namespace strandwave

@@ -107,6 +107,8 @@ class Task {
 
   // The noun of the progress line: "1.3 M bases/s", "1.87 bits/base".
   virtual std::string token_name() const { return "token"; }
+  // The loss in the progress line; by default in bits per token.
+  virtual std::string loss_text(double nats) const;
 
   // Ends the message of an out-of-memory error: which settings to lower.
   virtual std::string memory_advice() const {

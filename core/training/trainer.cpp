@@ -553,10 +553,9 @@ void Trainer::Loop::show_interval(double loss, double lr, double tokens_per_seco
   const double step = static_cast<double>(state_.step);
   char text[256];
   std::snprintf(
-      text, sizeof text, "step %lld/%lld  %.4f bits/%s  lr %.2e  %s %ss/s  eta %s  %s",
+      text, sizeof text, "step %lld/%lld  %s  lr %.2e  %s %ss/s  eta %s  %s",
       static_cast<long long>(state_.step), static_cast<long long>(config_.steps),
-      loss / std::numbers::ln2, token.c_str(), lr, format_count(tokens_per_second).c_str(),
-      token.c_str(),
+      task_.loss_text(loss).c_str(), lr, format_count(tokens_per_second).c_str(), token.c_str(),
       format_duration(steps_meter_.seconds_left(step, static_cast<double>(config_.steps))).c_str(),
       format_bytes(device_memory(options_.device).peak_bytes).c_str());
   std::string line = text;
