@@ -9,8 +9,8 @@ namespace {
 
 // LibTorch's threads wait for work in a busy loop of libgomp, 300,000 rounds unless told otherwise,
 // which takes the cores from other programs: two trainings at once on two cores took ten times as
-// long per step as one alone, and 1.6 times with 1,000 rounds, which cost one alone nothing. libgomp
-// reads the number in its initialiser, before any code of this program but what stands in
+// long per step as one alone, and 1.6 times with 1,000 rounds, which cost one alone nothing.
+// libgomp reads the number in its initialiser, before any code of this program but what stands in
 // .preinit_array. From there the program starts itself once more with the number set: 0.04 s, for
 // LibTorch has been mapped but not initialised.
 constexpr char kRounds[] = "GOMP_SPINCOUNT=1000";
