@@ -239,6 +239,40 @@ class Classify(ProgramTest):
         self.assertRegex(result.stderr.decode(), r"50 bases +40 +100\.0 %")
         self.assertRegex(result.stderr.decode(), r"mean 50 bases read of 150, [0-9.]+ ms per decision")
 
+    # What cannot be done -----------------------------------------------------------------------------
+
+    def refuse(self, code, pattern, *words):
+        """The program ends with `code` and one message, and leaves nothing behind."""
+        before = sorted(self.folder.iterdir())
+        result = self.run_program("dna", "classify", "--model", self.classifier(), *words, "--device", "cpu", "--quiet")
+        message = result.stderr.decode()
+        self.assertEqual(code, result.returncode, message)
+        self.assertRegex(message, r"^\[E\] strandwave: .*" + pattern)
+        self.assertEqual(before, sorted(self.folder.iterdir()))
+
+    def test_what_cannot_be_done_is_said(self):
+        reads = [line.split("\t")[::9][:2] for line in (self.folder / "reads.sam").read_text().splitlines()[1:]]
+        whole = command_line.bam(reads)
+        (self.folder / "reads.bam").write_bytes(whole)
+        (self.folder / "cut.bam").write_bytes(command_line.bgzip_block(b"")[:10] + whole[10:len(whole) // 2])
+        (self.folder / "bad.bed").write_text("chr1\t5\n")
+        (self.folder / "two.fastq").write_text("@a\nACGT\n+\nIIII\n@b\nACGT\n+\nIIII\n")
+        (self.folder / "ids.tsv").write_text("ecoli\tx\n")
+        # A sound output stays when a later run fails.
+        for form in ("bam", "cram", "fastq-split"):
+            self.refuse(1, "cut.bam is truncated", "cut.bam", "-O", form, "-o", "out")
+        self.refuse(2, "reads.bam is a second input", "reads.bam", "reads.bam", "-O", "bam", "-o", "out.bam")
+        self.refuse(2, "-O fastq-split writes a folder", "reads.fa", "-O", "fastq-split")
+        self.refuse(2, "--gzip belongs to -O fastq-split", "reads.fa", "--gzip")
+        self.refuse(2, "--report needs --taxonomy", "reads.fa", "--report", "r.txt")
+        self.refuse(1, "ids.tsv, line 1: \"x\" is no taxid", "reads.fa", "-O", "kraken", "--taxids", "ids.tsv")
+        self.refuse(1, "bad.bed, line 1: 2 columns", "reads.bam", "-L", "bad.bed")
+        self.refuse(1, "regions need alignments", "reads.fa", "-r", "chr1")
+        self.refuse(1, 'record 1 "a" and .*record 2 "b" are not mates', "two.fastq", "--paired")
+        self.refuse(2, "--flush-every soon: write a time", "reads.fa", "--flush-every", "soon")
+        self.refuse(2, "output-format|-O", "reads.fa", "-O", "vcf")
+        self.refuse(2, "--target-fpr|false-positive", "reads.fa", "--target-fpr", "0.7")
+
     # Live input and memory -------------------------------------------------------------------------
 
     def test_live_input(self):
