@@ -1,8 +1,10 @@
 #include "genomics/io/alignment_regions.h"
 
+#include <htslib/hts.h>
+#include <htslib/sam.h>
+
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "core/base/error.h"
 #include "genomics/io/byte_reader.h"
@@ -70,6 +72,10 @@ bool AlignmentRegions::contain(const bam1_t& record) const {
                      [&](const Set& set) { return set.contains(record); });
 }
 
+void AlignmentRegions::DestroyIterator::operator()(hts_itr_t* iterator) const {
+  hts_itr_destroy(iterator);
+}
+
 AlignmentRegions::Iterator AlignmentRegions::iterate(const hts_idx_t* index,
                                                      sam_hdr_t* header) const {
   const Set& set = sets_.front();
@@ -91,9 +97,11 @@ AlignmentRegions::Iterator AlignmentRegions::iterate(const hts_idx_t* index,
       hts_reglist_free(list, static_cast<int>(count));
       throw runtime_failure("out of memory for regions.");
     }
-    std::memcpy(entry.intervals, intervals.data(), bytes);
+    std::transform(intervals.begin(), intervals.end(), entry.intervals, [](const Range& range) {
+      return hts_pair_pos_t{range.start, range.end};
+    });
     entry.count = static_cast<uint32_t>(intervals.size());
-    entry.min_beg = intervals.front().beg;
+    entry.min_beg = intervals.front().start;
     entry.max_end = intervals.back().end;
   }
   if (set.without_position) list[next].reg = "*";
@@ -107,10 +115,10 @@ void AlignmentRegions::Set::add(size_t contig, int64_t start, int64_t end) {
 void AlignmentRegions::Set::merge() {
   for (auto& intervals : contigs) {
     std::sort(intervals.begin(), intervals.end(),
-              [](const auto& a, const auto& b) { return a.beg < b.beg; });
+              [](const Range& a, const Range& b) { return a.start < b.start; });
     size_t kept = 0;
-    for (const hts_pair_pos_t& interval : intervals) {
-      if (kept > 0 && interval.beg <= intervals[kept - 1].end)
+    for (const Range& interval : intervals) {
+      if (kept > 0 && interval.start <= intervals[kept - 1].end)
         intervals[kept - 1].end = std::max(intervals[kept - 1].end, interval.end);
       else
         intervals[kept++] = interval;
@@ -125,10 +133,10 @@ bool AlignmentRegions::Set::contains(const bam1_t& record) const {
   if (static_cast<size_t>(contig) >= contigs.size()) return false;  // damaged
   const auto& intervals = contigs[static_cast<size_t>(contig)];
   // The first interval that ends behind the record's start.
-  const auto found = std::partition_point(
-      intervals.begin(), intervals.end(),
-      [&](const hts_pair_pos_t& interval) { return interval.end <= record.core.pos; });
-  return found != intervals.end() && found->beg < bam_endpos(&record);
+  const auto found =
+      std::partition_point(intervals.begin(), intervals.end(),
+                           [&](const Range& interval) { return interval.end <= record.core.pos; });
+  return found != intervals.end() && found->start < bam_endpos(&record);
 }
 
 }  // namespace strandwave

@@ -1,9 +1,6 @@
 // Which records of an alignment file lie in the regions asked for. Used by alignment_source.cpp.
 #pragma once
 
-#include <htslib/hts.h>
-#include <htslib/sam.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,6 +8,9 @@
 
 #include "genomics/io/contigs.h"
 #include "genomics/io/sequence_reader.h"
+
+struct hts_idx_t;  // htslib's index
+struct hts_itr_t;  // and iterator
 
 namespace strandwave {
 
@@ -25,16 +25,20 @@ class AlignmentRegions {
   bool contain(const bam1_t& record) const;
 
   struct DestroyIterator {
-    void operator()(hts_itr_t* iterator) const { hts_itr_destroy(iterator); }
+    void operator()(hts_itr_t* iterator) const;
   };
   using Iterator = std::unique_ptr<hts_itr_t, DestroyIterator>;
   // Over what the first set covers, each record once, in the order of the file.
   Iterator iterate(const hts_idx_t* index, sam_hdr_t* header) const;
 
  private:
+  struct Range {
+    int64_t start = 0;
+    int64_t end = 0;
+  };
   // The union of regions: per contig sorted and disjoint.
   struct Set {
-    std::vector<std::vector<hts_pair_pos_t>> contigs;  // by number in the header
+    std::vector<std::vector<Range>> contigs;  // by number in the header
     bool without_position = false;
 
     void add(size_t contig, int64_t start, int64_t end);

@@ -3,6 +3,7 @@
 #include <htslib/faidx.h>
 #include <htslib/hts.h>
 #include <htslib/kstring.h>
+#include <htslib/sam.h>
 
 #include <algorithm>
 #include <cctype>
@@ -29,8 +30,8 @@ const std::optional<std::string>& users_ref_path() {
   return value;
 }
 
-// Elements of REF_PATH that are no addresses. As in htslib "::" stands for a colon and
-// "http://host:80/path" is one element; what is left of an address then names no file.
+// Elements of REF_PATH that are no addresses. As in htslib "::" stands for a colon. An address with
+// a port falls into two; its rest, port and path, then names no file.
 std::vector<std::string> local_elements(const std::string& ref_path) {
   std::vector<std::string> elements;
   for (size_t at = 0; at <= ref_path.size();) {

@@ -1,11 +1,12 @@
 // Where the reference sequences of CRAM come from. Used by the readers and writers of alignments.
 #pragma once
 
-#include <htslib/sam.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
+
+struct htsFile;    // htslib's file
+struct sam_hdr_t;  // and header
 
 namespace strandwave {
 

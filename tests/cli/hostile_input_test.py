@@ -157,7 +157,7 @@ class BadInput(unittest.TestCase):
                 "path\tlabel\tgroup\tsplit\nstrains/ecoli_0.fa\ta\tg\ttrain\nstrains/hpylori_0.fa\tb\th\ttest\n",
                 'class "b" has no sequences in the training split'),
             "group.tsv": ("path\tlabel\tgroup\tsplit\nstrains/ecoli_0.fa\ta\tg\ttrain\nstrains/hpylori_0.fa\tb\tg\ttest\n",
-                          'line 3: the group "g" is in the splits'),
+                          'line 3: the group "g" is in the split "test", but in the split "train"'),
         }
         for name, (text, pattern) in cases.items():
             with self.subTest(name=name):
@@ -293,7 +293,7 @@ class BadInput(unittest.TestCase):
 
     def test_usage(self):
         self.expect(2, ["dna", "classify", "reads.fa"], "--model is required")
-        self.expect(2, ["dna", "clasify"], "there is no command 'dna clasify': choose one of pretrain, finetune, classify")
+        self.expect(2, ["dna", "clasify"], "there is no command 'dna clasify': choose one of pretrain, split, finetune, classify")
         self.expect(2, self.pretrain("genome.fa", "--stepz", "3"), "not expected: --stepz")
         self.expect(2, self.pretrain("genome.fa", "--lr", "fast"), "--lr: Value fast")
 
