@@ -62,8 +62,7 @@ void run(const Options& options) {
 
 void add_dna_evaluate(CLI::App& dna) {
   CLI::App* command = dna.add_subcommand(
-      "evaluate",
-      "Bits per base of a language model, or a classifier's figures, beside baselines");
+      "evaluate", "Bits per base of a language model, or a classifier's figures, beside baselines");
   auto options = std::make_shared<Options>();
   command->add_option("--model", options->model, "Run or model folder")->required();
   add_genome_options(*command, options->genome);

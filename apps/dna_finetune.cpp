@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/evaluate_classifier.h"
 #include "apps/finetune_run.h"
 
 namespace strandwave::apps {
@@ -108,20 +109,8 @@ void add_test_options(CLI::App& command, FinetuneCommand& finetune, Words& words
   command.add_option("--test-per-class", finetune.test_per_class, "Test fragments per class")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command
-      .add_option("--test-lengths", finetune.test.lengths,
-                  "Test at each of these lengths, in bases; 0: as trained")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      .add_option("--test-error-rates", finetune.test.error_rates,
-                  "... and with each of these shares of substituted bases")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  add_test_cell_options(command, finetune.test,
+                        "Test at each of these lengths, in bases; 0: as trained");
   command
       .add_option("--prior", finetune.prior,
                   "Classes to expect in the test: uniform, train (as in the training data), or a "

@@ -53,6 +53,21 @@ void decide_early(const PrefixClassifier& classifier,
 
 }  // namespace
 
+void add_test_cell_options(CLI::App& command, TestOptions& test, const std::string& lengths_help) {
+  command.add_option("--test-lengths", test.lengths, lengths_help)
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--test-error-rates", test.error_rates,
+                  "... and with each of these shares of substituted bases")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+}
+
 void add_classifier_evaluation_options(CLI::App& command, ClassifierEvaluation& evaluation) {
   command
       .add_option(
@@ -63,20 +78,8 @@ void add_classifier_evaluation_options(CLI::App& command, ClassifierEvaluation& 
   command.add_option("--test-per-class", evaluation.per_class, "Fragments per class, at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command
-      .add_option("--test-lengths", evaluation.test.lengths,
-                  "Test a classifier at each of these lengths, in bases; 0: --length")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      .add_option("--test-error-rates", evaluation.test.error_rates,
-                  "... and with each of these shares of substituted bases")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  add_test_cell_options(command, evaluation.test,
+                        "Test a classifier at each of these lengths, in bases; 0: --length");
   command
       .add_option("--prior", evaluation.prior,
                   "Classes to expect: uniform, train (as in the training data), or a file of lines "

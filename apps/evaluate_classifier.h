@@ -21,6 +21,8 @@ struct ClassifierEvaluation {
   PrefixOptions decide;  // lengths empty: reads are not decided early
   TestOptions test;
 };
+// --test-lengths and --test-error-rates, whose every pair is one row of the figures.
+void add_test_cell_options(CLI::App& command, TestOptions& test, const std::string& lengths_help);
 void add_classifier_evaluation_options(CLI::App& command, ClassifierEvaluation& evaluation);
 
 // The figures as test.json holds them; prints the tables to `out`. `model_path` is what the user

@@ -217,26 +217,27 @@ MambaConfig common_layer(const ModelConfig& config) {
 
 nlohmann::json hugging_face_config(const ModelConfig& config) {
   const MambaConfig mamba = common_layer(config);
-  nlohmann::json json = {{"architectures", {"MambaForCausalLM"}},
-          {"model_type", "mamba"},
-          {"hidden_act", "silu"},
-          {"hidden_size", config.d_model},
-          {"intermediate_size", mamba.expand * config.d_model},
-          {"num_hidden_layers", config.layer_list().size()},
-          {"vocab_size", config.vocab_size},
-          {"state_size", mamba.d_state},
-          {"conv_kernel", mamba.d_conv},
-          {"expand", mamba.expand},
-          {"time_step_rank", mamba.dt_rank > 0 ? mamba.dt_rank : (config.d_model + 15) / 16},
-          {"time_step_min", mamba.dt_min},
-          {"time_step_max", mamba.dt_max},
-          {"time_step_floor", mamba.dt_init_floor},
-          {"use_bias", mamba.bias},
-          {"use_conv_bias", mamba.conv_bias},
-          {"layer_norm_epsilon", config.norm_eps},
-          {"residual_in_fp32", config.residual_in_fp32},
-          {"tie_word_embeddings", config.tie_embeddings},
-          {"dtype", "float32"}};
+  nlohmann::json json = {
+      {"architectures", {"MambaForCausalLM"}},
+      {"model_type", "mamba"},
+      {"hidden_act", "silu"},
+      {"hidden_size", config.d_model},
+      {"intermediate_size", mamba.expand * config.d_model},
+      {"num_hidden_layers", config.layer_list().size()},
+      {"vocab_size", config.vocab_size},
+      {"state_size", mamba.d_state},
+      {"conv_kernel", mamba.d_conv},
+      {"expand", mamba.expand},
+      {"time_step_rank", mamba.dt_rank > 0 ? mamba.dt_rank : (config.d_model + 15) / 16},
+      {"time_step_min", mamba.dt_min},
+      {"time_step_max", mamba.dt_max},
+      {"time_step_floor", mamba.dt_init_floor},
+      {"use_bias", mamba.bias},
+      {"use_conv_bias", mamba.conv_bias},
+      {"layer_norm_epsilon", config.norm_eps},
+      {"residual_in_fp32", config.residual_in_fp32},
+      {"tie_word_embeddings", config.tie_embeddings},
+      {"dtype", "float32"}};
   // A key of ours, which transformers keeps and ignores: rows from here on only pad the vocabulary.
   if (config.valid_vocab_size > 0) json["valid_vocab_size"] = config.valid_vocab_size;
   return json;
