@@ -278,8 +278,10 @@ void add_decision_options(CLI::App& command, Options& options) {
       .add_option("--min-prob", options.min_probability,
                   "Least probability of a label; below it a read is unclassified")
       ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--max-ood", options.max_out_of_distribution,
-                     "Greatest out-of-distribution score (bits per base) of a classified read");
+  command
+      .add_option("--max-ood", options.max_out_of_distribution,
+                  "Greatest out-of-distribution score (bits per base) of a classified read")
+      ->check(CLI::Range(-100.0, 100.0));
   command
       .add_option("--target-fpr", options.reads.target_false_positive_rate,
                   "The same by the share of reads like the training data to lose, by calibration")

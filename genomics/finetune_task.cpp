@@ -53,7 +53,9 @@ FinetuneTask::FinetuneTask(std::shared_ptr<SequenceModel> model,
     : model_(std::move(model)),
       data_(std::move(data)),
       options_(std::move(options)),
-      validation_(data_->fixed(Split::kValidation, options_.evaluation_per_class)) {
+      // As the reads to come will be, or probabilities would be fitted on easier ones.
+      validation_(data_->fixed(Split::kValidation, options_.evaluation_per_class,
+                               {0, data_->options().error_rate})) {
   if (!options_.freeze) return;
   for (const auto& [name, parameter] : model_->named_tensors())
     parameter.set_requires_grad(!name.starts_with("backbone."));

@@ -192,7 +192,7 @@ std::vector<LabelledFragment> GenomeFragments::fixed(Split split, int64_t max_pe
                                          (2 * static_cast<__int128>(wanted[g]))));
         if (mostly_unknown(window)) continue;
         fragments.push_back(cut(window));
-        substitute(fragments.back(), how.error_rate, fragments.size());
+        substitute_fixed(fragments.back(), how.error_rate, fragments.size());
       }
   }
   return fragments;

@@ -13,9 +13,12 @@
 namespace strandwave {
 namespace {
 
-// `stream` at 2 i + 1 and 2 i + 2 decides over base i.
-void substitute_bases(std::vector<uint8_t>& ids, double rate, const RandomStream& stream) {
-  if (rate <= 0) return;
+// `stream` at 2 i + 1 and 2 i + 2 decides over base i, and at a position that no base has over the
+// rate.
+void substitute_bases(std::vector<uint8_t>& ids, const ErrorRate& range,
+                      const RandomStream& stream) {
+  if (range.high <= 0) return;
+  const double rate = range.low + (range.high - range.low) * stream.uniform(uint64_t{1} << 62);
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!dna::is_base(ids[i]) || stream.uniform(2 * i + 1) >= rate) continue;
     const auto other = static_cast<int>(1 + stream.below(2 * i + 2, 3));
@@ -77,13 +80,10 @@ std::string LabelledFragments::lengths_text() const {
 void LabelledFragments::augment(LabelledFragment& fragment, uint64_t seed, uint64_t index) const {
   const RandomStream strand(seed, RandomPurpose::kStrand, 1, index);
   if (options_.reverse_complement && strand.below(0, 2) == 1) dna::reverse_complement(fragment.ids);
-  // At a position that no base has.
-  const double share = strand.uniform(uint64_t{1} << 62);
-  const ErrorRate& rate = options_.error_rate;
-  substitute_bases(fragment.ids, rate.low + (rate.high - rate.low) * share, strand);
+  substitute_bases(fragment.ids, options_.error_rate, strand);
 }
 
-void LabelledFragments::substitute(LabelledFragment& fragment, double rate, uint64_t number) {
+void substitute_fixed(LabelledFragment& fragment, const ErrorRate& rate, uint64_t number) {
   substitute_bases(fragment.ids, rate, RandomStream(0, RandomPurpose::kSynthetic, 1, number));
 }
 

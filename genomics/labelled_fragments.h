@@ -43,6 +43,9 @@ struct ErrorRate {
   static ErrorRate parse(const std::string& text);
 };
 
+// Replaces bases of held-out fragment `number`, always the same ones.
+void substitute_fixed(LabelledFragment& fragment, const ErrorRate& rate, uint64_t number);
+
 struct FragmentOptions {
   int64_t length = 0;          // bases cut from a genome or a longer sequence; 0: whole sequences
   LengthDistribution lengths;  // when not empty: used in place of `length`
@@ -64,7 +67,7 @@ struct FragmentOptions {
 
 struct FixedOptions {
   int64_t length = 0;     // 0: as trained
-  double error_rate = 0;  // substitutions per base
+  ErrorRate error_rate;  // substitutions per base
 };
 
 // Data given either as a manifest of genomes, from which fragments are cut, or as labelled
@@ -114,8 +117,6 @@ class LabelledFragments {
   explicit LabelledFragments(FragmentOptions options) : options_(std::move(options)) {}
   // Strand and substitutions of a training fragment.
   void augment(LabelledFragment& fragment, uint64_t seed, uint64_t index) const;
-  // Substitutions of fixed fragment `number`.
-  static void substitute(LabelledFragment& fragment, double rate, uint64_t number);
   // The length of a training fragment for u uniform in [0, 1); 0: whole sequences.
   int64_t drawn_length(double u) const;
   int64_t fixed_length(const FixedOptions& how, double u) const;

@@ -5,10 +5,10 @@
 #include <memory>
 
 #include "core/base/error.h"
-#include "core/base/random.h"
 #include "genomics/io/genome.h"
 #include "genomics/io/intervals.h"
 #include "genomics/io/tokenizer.h"
+#include "genomics/labelled_fragments.h"
 
 namespace strandwave {
 namespace {
@@ -28,16 +28,6 @@ class Groups {
   std::map<std::string, int32_t> numbers_;
   std::vector<std::string> names_;
 };
-
-void substitute(std::vector<uint8_t>& ids, double rate, uint64_t fragment) {
-  if (rate <= 0) return;
-  const RandomStream stream(0, RandomPurpose::kSynthetic, 1, fragment);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (!dna::is_base(ids[i]) || stream.uniform(2 * i) >= rate) continue;
-    const auto other = static_cast<int>(1 + stream.below(2 * i + 1, 3));
-    ids[i] = static_cast<uint8_t>(dna::kA + (dna::base_code(ids[i]) + other) % 4);
-  }
-}
 
 // At most `most` of n, evenly spread.
 template <class Visit>
@@ -88,7 +78,7 @@ class Sequences {
           fragment.ids = {fragment.ids.begin() + start,
                           fragment.ids.begin() + start + static_cast<ptrdiff_t>(length)};
         }
-        substitute(fragment.ids, how.error_rate, members[i]);
+        substitute_fixed(fragment, how.error_rate, members[i]);
         result.push_back(std::move(fragment));
       });
     return result;
@@ -130,7 +120,7 @@ class Genomes {
           tile_windows(*genome_, intervals, length, length, false, 0.5);
       for_each_spread(windows.size(), options_.per_class, [&](size_t i) {
         result.push_back(cut(windows[i]));
-        substitute(result.back().ids, how.error_rate, result.size());
+        substitute_fixed(result.back(), how.error_rate, result.size());
       });
     }
     return result;

@@ -82,7 +82,7 @@ std::vector<LabelledFragment> SequenceFragments::fixed(Split split, int64_t max_
       const auto size = static_cast<int64_t>(fragment.ids.size());
       if (length > 0 && size > length)
         keep_piece(fragment.ids, length, static_cast<uint64_t>(size - length) / 2);
-      substitute(fragment, how.error_rate, fragments.size());
+      substitute_fixed(fragment, how.error_rate, fragments.size());
     }
   }
   return fragments;
