@@ -43,14 +43,18 @@ void check_output(const std::string& output, const std::string& input, bool forc
                       " holds no model, so --force does not replace it: choose another name");
 }
 
+// Any kind of model: nothing of it is built.
 void show(const std::string& path, bool tensors) {
-  const LoadedModel loaded = load_model_with_state(path);
-  std::cout << "model       " << loaded.directory.string() << "\nsha256      " << loaded.hash
-            << "\nparameters  " << loaded.model->parameter_count() << "\nconfig      "
-            << loaded.model->config().to_json().dump(2) << '\n';
-  if (!loaded.state.empty()) std::cout << "state       " << loaded.state.dump(2) << '\n';
+  const ModelFiles files = read_model(path);
+  int64_t parameters = 0;
+  for (const auto& [name, tensor] : files.content.model) parameters += tensor.numel();
+  std::cout << "model       " << files.directory.string() << "\nsha256      " << files.hash
+            << "\nkind        " << model_kind(files.content.config) << "\nparameters  "
+            << parameters << "\nconfig      " << files.content.config.dump(2) << '\n';
+  if (!files.content.state.empty())
+    std::cout << "state       " << files.content.state.dump(2) << '\n';
   if (!tensors) return;
-  for (const auto& [name, tensor] : loaded.model->named_tensors())
+  for (const auto& [name, tensor] : files.content.model)
     std::cout << name << '\t' << tensor.sizes() << '\n';
 }
 

@@ -96,12 +96,12 @@ void verify_hash(const fs::path& directory, const std::string& name, const std::
   const fs::path path = directory / name;
   if (!fs::exists(path))
     throw input_error("checkpoint " + directory.string() + " is incomplete: " + name +
-                      " is missing");
+                      " is missing; take another checkpoint of the run, or copy this one again");
   const std::string actual = sha256_of_file(path);
   if (actual != expected)
     throw input_error("checkpoint " + directory.string() + " is damaged: " + name +
                       " is truncated or changed (sha256 " + actual + ", " + kState + " says " +
-                      expected + ")");
+                      expected + "); take another checkpoint of the run, or copy this one again");
 }
 
 void verify_hashes(const fs::path& directory, const Manifest& manifest) {
@@ -114,6 +114,18 @@ std::map<std::string, std::string> read_companions(const fs::path& directory,
   for (const auto& [name, hash] : manifest.hashes)
     if (!is_own_file(name)) companions[name] = read_file(directory / name, kMaxCompanion);
   return companions;
+}
+
+// Of verified files; without what training needs.
+Checkpoint read_content(const fs::path& directory, const Manifest& manifest) {
+  Checkpoint checkpoint;
+  checkpoint.config = read_json_file(directory / kConfig);
+  if (!checkpoint.config.is_object())
+    throw input_error((directory / kConfig).string() + ": expected an object");
+  checkpoint.model = read_tensors(directory / kModel);
+  checkpoint.state = manifest.state;
+  checkpoint.companions = read_companions(directory, manifest);
+  return checkpoint;
 }
 
 std::optional<int64_t> step_of(const fs::path& directory) {
@@ -156,7 +168,7 @@ fs::path resolve_model(const fs::path& path) {
 
 void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   AtomicDirectory made(directory);
-  write_file_atomically(made.path() / kConfig, checkpoint.config.to_json().dump(2) + "\n");
+  write_file_atomically(made.path() / kConfig, checkpoint.config.dump(2) + "\n");
   write_tensors(made.path() / kModel, checkpoint.model, {{"format", "pt"}});
   std::vector<std::string> files = {kConfig, kModel};
   if (!checkpoint.training.empty()) {
@@ -202,15 +214,15 @@ void verify_checkpoint(const fs::path& directory) {
 Checkpoint load_checkpoint(const fs::path& directory) {
   const Manifest manifest = read_manifest(directory);
   verify_hashes(directory, manifest);
-  Checkpoint checkpoint;
-  const fs::path config = directory / kConfig;
-  checkpoint.config = ModelConfig::from_json(read_json_file(config), config.string());
-  checkpoint.model = read_tensors(directory / kModel);
+  Checkpoint checkpoint = read_content(directory, manifest);
   if (manifest.hashes.count(kTraining) != 0)
     checkpoint.training = read_tensors(directory / kTraining);
-  checkpoint.state = manifest.state;
-  checkpoint.companions = read_companions(directory, manifest);
   return checkpoint;
+}
+
+std::string model_kind(const nlohmann::json& config) {
+  const auto kind = config.find("kind");
+  return kind != config.end() && kind->is_string() ? kind->get<std::string>() : "sequence";
 }
 
 fs::path checkpoint_path(const fs::path& run_directory, int64_t step) {
@@ -264,22 +276,39 @@ void save_model(const fs::path& directory, const SequenceModel& model, const nlo
   NamedTensors tensors = in_float32(model.named_tensors());
   for (auto& [name, tensor] : tensors)
     if (SequenceModel::lowered(name, tensor)) tensor = tensor.to(lowered);
-  save_checkpoint(directory, {model.config(), tensors, {}, state, companions});
+  save_checkpoint(directory, {model.config().to_json(), tensors, {}, state, companions});
+}
+
+ModelFiles read_model(const fs::path& path) {
+  ModelFiles files;
+  files.directory = resolve_model(path);
+  const Manifest manifest = read_manifest(files.directory);
+  verify_hashes(files.directory, manifest);
+  files.hash = manifest.hashes.at(kModel);
+  files.content = read_content(files.directory, manifest);
+  return files;
+}
+
+void require_kind(const ModelFiles& files, const std::string& kind) {
+  const std::string actual = model_kind(files.content.config);
+  if (actual != kind)
+    throw input_error(files.directory.string() + " holds a model of kind \"" + actual +
+                      "\", this command needs one of kind \"" + kind +
+                      "\" (strandwave model info shows what a folder holds)");
 }
 
 LoadedModel load_model_with_state(const fs::path& path) {
+  ModelFiles files = read_model(path);
+  require_kind(files, "sequence");
   LoadedModel loaded;
-  loaded.directory = resolve_model(path);
-  const Manifest manifest = read_manifest(loaded.directory);
-  verify_hashes(loaded.directory, manifest);
-  loaded.state = manifest.state;
-  loaded.companions = read_companions(loaded.directory, manifest);
-  loaded.hash = manifest.hashes.at(kModel);
-  const fs::path config = loaded.directory / kConfig;
   loaded.model = std::make_shared<SequenceModel>(
-      ModelConfig::from_json(read_json_file(config), config.string()), /*seed=*/0);
-  const fs::path tensors = loaded.directory / kModel;
-  loaded.model->load_tensors(read_tensors(tensors), tensors.string());
+      ModelConfig::from_json(files.content.config, (files.directory / kConfig).string()),
+      /*seed=*/0);
+  loaded.model->load_tensors(files.content.model, (files.directory / kModel).string());
+  loaded.state = std::move(files.content.state);
+  loaded.directory = files.directory;
+  loaded.hash = files.hash;
+  loaded.companions = std::move(files.content.companions);
   return loaded;
 }
 

@@ -15,8 +15,8 @@
 namespace strandwave {
 
 // A checkpoint is a directory:
-//   config.json            the model (ModelConfig)
-//   model.safetensors      its parameters, float32, names of state-spaces/mamba
+//   config.json            the model: "kind" says what else it holds (none: ModelConfig)
+//   model.safetensors      its parameters, float32
 //   training.safetensors   what else training needs ("<name>.exp_avg", ...); not in models
 //   state.json             {"format_version": 1, "files": {name: sha256}, "state": the caller's}
 //   companions             small files that belong to the model (where its data came from, its
@@ -27,7 +27,7 @@ namespace strandwave {
 //   checkpoints/step-000012000/   checkpoints, one per saved step
 //   best/                         a model directory, the best by the run's measure (optional)
 struct Checkpoint {
-  ModelConfig config;
+  nlohmann::json config = nlohmann::json::object();
   NamedTensors model;
   NamedTensors training;  // empty: no training.safetensors
   nlohmann::json state = nlohmann::json::object();
@@ -41,6 +41,8 @@ void save_checkpoint(const std::filesystem::path& directory, const Checkpoint& c
 // Verifies all hashes, then reads (tensors on the CPU). Throws Error(kInput) naming what is
 // missing, truncated or changed.
 Checkpoint load_checkpoint(const std::filesystem::path& directory);
+// Its kind of model: "kind" of config.json, "sequence" where there is none.
+std::string model_kind(const nlohmann::json& config);
 // Only the verification.
 void verify_checkpoint(const std::filesystem::path& directory);
 
@@ -80,6 +82,18 @@ void add_companion(const std::filesystem::path& model_directory, const std::stri
 std::optional<std::string> read_companion(const std::filesystem::path& run_or_model,
                                           const std::string& name);
 
+// The files of a model of any kind.
+struct ModelFiles {
+  std::filesystem::path directory;  // where they are
+  std::string hash;                 // sha256 of model.safetensors
+  Checkpoint content;               // without what training needs
+};
+// From a model directory, a checkpoint, or a run directory (best/, else the newest valid
+// checkpoint). A Hugging Face directory is refused with the import command to use.
+ModelFiles read_model(const std::filesystem::path& path);
+// Throws Error(kInput) unless the model is of this kind: "sequence", "sashimi", ...
+void require_kind(const ModelFiles& files, const std::string& kind);
+
 struct LoadedModel {
   std::shared_ptr<SequenceModel> model;  // float32 on the CPU
   nlohmann::json state;
@@ -87,8 +101,7 @@ struct LoadedModel {
   std::string hash;                 // sha256 of model.safetensors
   std::map<std::string, std::string> companions;
 };
-// From a model directory, a checkpoint, or a run directory (best/, else the newest valid
-// checkpoint). A Hugging Face directory is refused with the import command to use.
+// A sequence model, found as read_model does.
 LoadedModel load_model_with_state(const std::filesystem::path& path);
 std::shared_ptr<SequenceModel> load_model(const std::filesystem::path& path);
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "core/base/safetensors.h"
-#include "core/models/sequence_model.h"
+#include "core/models/named_tensors.h"
 
 namespace strandwave {
 

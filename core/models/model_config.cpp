@@ -13,16 +13,6 @@ namespace {
 constexpr int64_t kMaxVocabulary = int64_t{1} << 31;
 constexpr int64_t kFormatVersion = 1;
 
-LayerConfig layer_from_json(const nlohmann::json& value, const std::string& where) {
-  JsonObject object(value, where);
-  object.require({"kind"});
-  LayerConfig layer;
-  layer.kind = object.string("kind", "");
-  layer.options = value;
-  layer.options.erase("kind");
-  return layer;
-}
-
 std::map<char, LayerConfig> layers_from_json(const nlohmann::json& value,
                                              const std::string& where) {
   std::map<char, LayerConfig> layers;
@@ -143,6 +133,22 @@ std::string to_string(HeadConfig::Pooling pooling) {
   return pooling == HeadConfig::Pooling::kMean ? "mean" : "last";
 }
 
+LayerConfig layer_from_json(const nlohmann::json& value, const std::string& where) {
+  JsonObject object(value, where);
+  object.require({"kind"});
+  LayerConfig layer;
+  layer.kind = object.string("kind", "");
+  layer.options = value;
+  layer.options.erase("kind");
+  return layer;
+}
+
+nlohmann::json layer_to_json(const LayerConfig& layer) {
+  nlohmann::json json = layer.options;
+  json["kind"] = layer.kind;
+  return json;
+}
+
 ModelConfig ModelConfig::from_json(const nlohmann::json& value, const std::string& where) {
   JsonObject object(value, where);
   ModelConfig c;
@@ -168,11 +174,8 @@ ModelConfig ModelConfig::from_json(const nlohmann::json& value, const std::strin
 
 nlohmann::json ModelConfig::to_json() const {
   nlohmann::json layer_map = nlohmann::json::object();
-  for (const auto& [character, layer] : layers) {
-    nlohmann::json json = layer.options;
-    json["kind"] = layer.kind;
-    layer_map[std::string(1, character)] = json;
-  }
+  for (const auto& [character, layer] : layers)
+    layer_map[std::string(1, character)] = layer_to_json(layer);
   return {{"format", "strandwave"},
           {"format_version", kFormatVersion},
           {"d_model", d_model},

@@ -78,6 +78,10 @@ struct ModelConfig {
   void validate(const std::string& where = "model configuration") const;
 };
 
+// {"kind": "mamba", "d_state": 16, ...}; which options a kind has is checked by check_layer.
+LayerConfig layer_from_json(const nlohmann::json& value, const std::string& where);
+nlohmann::json layer_to_json(const LayerConfig& layer);
+
 std::string to_string(HeadConfig::Kind kind);
 std::string to_string(HeadConfig::Pooling pooling);
 

@@ -215,12 +215,6 @@ Tensor pool_padded(const Tensor& hidden, const Tensor& lengths, HeadConfig::Pool
   return mean ? sum / limits.clamp_min(1).to(type) : sum;
 }
 
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text;
-  for (const int64_t extent : shape) text += (text.empty() ? "" : ", ") + std::to_string(extent);
-  return "(" + text + ")";
-}
-
 }  // namespace
 
 SequenceModel::SequenceModel(ModelConfig config, uint64_t seed) : config_(std::move(config)) {
@@ -401,56 +395,26 @@ torch::Tensor SequenceModel::step(const torch::Tensor& ids, ModelState& state) {
   return logits(add_rms_norm(x, residual, norm_f_, config_.norm_eps, config_.residual_in_fp32).y);
 }
 
-NamedTensors SequenceModel::named_tensors() const {
-  NamedTensors tensors;
-  for (const auto& item : named_parameters()) tensors.emplace_back(item.key(), item.value());
-  return tensors;
-}
+NamedTensors SequenceModel::named_tensors() const { return strandwave::named_tensors(*this); }
 
 void SequenceModel::load_tensors(const NamedTensors& tensors, const std::string& where,
                                  bool backbone_only) {
-  const torch::NoGradGuard no_grad;
-  const auto in_scope = [&](const std::string& name) {
+  strandwave::load_tensors(*this, tensors, where, [&](const std::string& name) {
     return !backbone_only || name.starts_with("backbone.");
-  };
-  std::map<std::string, Tensor> given;
-  for (const auto& [name, tensor] : tensors)
-    if (in_scope(name)) given.emplace(name, tensor);
-  for (auto& [name, parameter] : named_tensors()) {
-    if (!in_scope(name)) continue;
-    const auto found = given.find(name);
-    if (found == given.end())
-      throw input_error(where + ": tensor \"" + name + "\" of shape " +
-                        shape_text(parameter.sizes()) + " is missing");
-    if (found->second.sizes() != parameter.sizes())
-      throw input_error(where + ": tensor \"" + name + "\" has shape " +
-                        shape_text(found->second.sizes()) + ", the configuration needs " +
-                        shape_text(parameter.sizes()));
-    parameter.copy_(found->second);
-    given.erase(found);
-  }
-  if (!given.empty())
-    throw input_error(
-        where + ": tensor \"" + given.begin()->first +
-        "\" does not belong to the configured model" +
-        (given.size() > 1 ? " (nor do " + std::to_string(given.size() - 1) + " others)" : ""));
+  });
 }
 
 void SequenceModel::replace_parameter(const std::string& name, const torch::Tensor& value) {
-  auto all = named_parameters();
-  Tensor* parameter = all.find(name);
-  if (parameter == nullptr) throw usage_error("the model has no parameter \"" + name + "\"");
-  TORCH_CHECK(parameter->sizes() == value.sizes(), "parameter ", name, " has shape ",
-              parameter->sizes(), ", the replacement ", value.sizes());
-  parameter->set_data(value);
+  strandwave::replace_parameter(*this, name, value);
 }
 
 bool SequenceModel::decays(const std::string& name, const torch::Tensor& tensor) {
-  return tensor.dim() >= 2 && !ends_with(name, "A_log");
+  return tensor.dim() >= 2 && !ends_with(name, "A_log") && !ends_with(name, "A_imag");
 }
 
 bool SequenceModel::lowered(const std::string& name, const torch::Tensor& tensor) {
-  return tensor.dim() == 2 && !ends_with(name, "A_log") && name != "score.weight";
+  return tensor.dim() == 2 && !ends_with(name, "A_log") && !ends_with(name, "A_imag") &&
+         name != "score.weight";
 }
 
 void SequenceModel::set_recomputation(Recomputation recomputation) {

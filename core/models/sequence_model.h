@@ -7,16 +7,13 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "core/layers/mixer.h"
 #include "core/models/model_config.h"
+#include "core/models/named_tensors.h"
 
 namespace strandwave {
-
-// In the order of the model; names are those of state-spaces/mamba.
-using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
 struct ModelState {
   std::vector<MixerState> layers;
@@ -106,21 +103,18 @@ class SequenceModel : public torch::nn::Module {
   ModelState allocate_state(int64_t sequences, int64_t max_length) const;
   torch::Tensor step(const torch::Tensor& ids, ModelState& state);
 
-  // All parameters by name (handles, not copies).
+  // As the functions of named_tensors.h; names are those of state-spaces/mamba. With backbone_only,
+  // tensors outside backbone.* are neither needed nor read.
   NamedTensors named_tensors() const;
-  // Copies values into the parameters (converting type and device). Every name and shape must fit;
-  // throws Error(kInput) naming `where`, the tensor and both shapes. With backbone_only, tensors
-  // outside backbone.* are neither needed nor read.
   void load_tensors(const NamedTensors& tensors, const std::string& where,
                     bool backbone_only = false);
-  // The parameter takes over `value`'s storage and type (a view into a flat bucket, a bf16 copy):
-  // every handle to the parameter sees it. Shapes must agree.
   void replace_parameter(const std::string& name, const torch::Tensor& value);
 
-  // Weight decay applies: matrices and convolutions, but not A_log (nor D, biases, norms).
+  // Weight decay applies: matrices and convolutions, but not A_log and A_imag (nor D, biases,
+  // norms).
   static bool decays(const std::string& name, const torch::Tensor& tensor);
   // Kept in the compute type (bf16) on a GPU: GEMM weights and the embedding. Never A_log,
-  // convolutions, one-dimensional tensors, nor the small score head.
+  // A_imag, convolutions, one-dimensional tensors, nor the small score head.
   static bool lowered(const std::string& name, const torch::Tensor& tensor);
 
   // One value for all layers, or one per layer.

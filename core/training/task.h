@@ -79,6 +79,10 @@ class Task {
   // calls throw_if_interrupted() (core/base/signals.h) between its batches.
   virtual std::vector<Metric> evaluate() = 0;
 
+  // Called after each evaluation of the model after `step` steps, while its parameters are those that
+  // were measured: a place to write down what the model makes (gradients are off).
+  virtual void show(int64_t /*step*/) {}
+
   // Whether the run ends now although steps are left: asked after each evaluation and at the start,
   // after restore(). A run that stopped so counts as complete: the same command does not go on.
   virtual bool should_stop() const { return false; }

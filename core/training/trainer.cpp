@@ -413,6 +413,7 @@ void Trainer::Loop::evaluate() {
     const AveragedParameters averaged(parameters_, optimizer_.ema());
     model_.module->eval();
     metrics = task_.evaluate();
+    task_.show(state_.step);
     model_.module->train();
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kInterrupted) throw;
@@ -445,7 +446,7 @@ void Trainer::Loop::evaluate() {
 
 void Trainer::Loop::save_best() {
   Checkpoint model;
-  model.config = ModelConfig::from_json(model_.config);
+  model.config = model_.config;
   const bool averaged = optimizer_.ema().defined();
   append_frozen(model.model, parameters_);
   append_tensors(model.model, parameters_, averaged ? optimizer_.ema() : parameters_.masters(), "");
@@ -472,7 +473,7 @@ void Trainer::Loop::save() {
   state_.log_bytes = log_->size();
   state_.event_bytes = events_->size();
   Checkpoint checkpoint;
-  checkpoint.config = ModelConfig::from_json(model_.config);
+  checkpoint.config = model_.config;
   append_frozen(checkpoint.model, parameters_);
   append_tensors(checkpoint.model, parameters_, parameters_.masters(), "");
   append_tensors(checkpoint.training, parameters_, optimizer_.exp_avg(), ".exp_avg");

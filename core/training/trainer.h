@@ -60,7 +60,7 @@ struct TrainableModel {
   std::function<bool(const std::string& name, const torch::Tensor& parameter)> lowered;
   // Turns recomputation on; null: the model cannot.
   std::function<void(bool)> set_recompute;
-  nlohmann::json config;  // config.json of its checkpoints (ModelConfig)
+  nlohmann::json config;  // config.json of its checkpoints (core/checkpoint)
 };
 
 TrainableModel trainable(std::shared_ptr<SequenceModel> model);
