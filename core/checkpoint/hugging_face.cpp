@@ -207,7 +207,10 @@ MambaConfig common_layer(const ModelConfig& config) {
     if (layer.kind != "mamba")
       throw usage_error("MambaForCausalLM has only mamba layers; this model has \"" + layer.kind +
                         "\"");
-    const nlohmann::json json = MambaConfig::from_json(layer.options).to_json();
+    const MambaConfig mamba = MambaConfig::from_json(layer.options);
+    if (mamba.complex)
+      throw usage_error("MambaForCausalLM has real states only; this model has complex ones");
+    const nlohmann::json json = mamba.to_json();
     if (common && *common != json)
       throw usage_error("MambaForCausalLM has equal layers; this model's layers differ");
     common = json;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "core/base/error.h"
 #include "core/base/json_config.h"
@@ -39,12 +40,16 @@ Tensor linear_weight_gradient(const Tensor& dout, const Tensor& x) {
 
 struct Weights {
   Tensor in_proj, conv, x_proj, dt_proj, dt_bias, A_log, D, out_proj;
-  OptionalTensor in_bias, conv_bias, out_bias;
+  OptionalTensor in_bias, conv_bias, out_bias, A_imag;
 
   int64_t d_inner() const { return A_log.size(0); }
-  int64_t d_state() const { return A_log.size(1); }
+  // Of a row of B, or of C: pairs where states are complex.
+  int64_t state_values() const { return A_imag ? 2 * A_log.size(1) : A_log.size(1); }
   int64_t rank() const { return dt_proj.size(1); }
-  Tensor A() const { return A_log.exp().neg(); }
+  Tensor A() const {
+    const Tensor real = A_log.exp().neg();
+    return A_imag ? at::complex(real, *A_imag) : real;
+  }
   Tensor conv_rows() const { return conv.squeeze(1); }
 };
 
@@ -59,8 +64,8 @@ Slices slice(const Weights& w, const Tensor& xz, const Tensor& x_dbl) {
   Slices s{xz.narrow(2, 0, d_inner), xz.narrow(2, d_inner, d_inner), {}, {}, {}};
   if (x_dbl.defined()) {
     s.dt = x_dbl.narrow(2, 0, w.rank());
-    s.B = x_dbl.narrow(2, w.rank(), w.d_state());
-    s.C = x_dbl.narrow(2, w.rank() + w.d_state(), w.d_state());
+    s.B = x_dbl.narrow(2, w.rank(), w.state_values());
+    s.C = x_dbl.narrow(2, w.rank() + w.state_values(), w.state_values());
   }
   return s;
 }
@@ -79,6 +84,7 @@ class MambaInner : public torch::autograd::Function<MambaInner> {
     kDtWeight,
     kDtB,
     kALog,
+    kAImag,
     kSkip,
     kOutWeight,
     kOutBias,
@@ -91,12 +97,13 @@ class MambaInner : public torch::autograd::Function<MambaInner> {
       torch::autograd::AutogradContext* ctx, const Tensor& x, const Tensor& in_proj,
       const OptionalTensor& in_bias, const Tensor& conv, const OptionalTensor& conv_bias,
       const Tensor& x_proj, const Tensor& dt_proj, const Tensor& dt_bias, const Tensor& A_log,
-      const Tensor& D, const Tensor& out_proj, const OptionalTensor& out_bias,
-      const OptionalTensor& conv_state, const OptionalTensor& ssm_state,
-      const OptionalTensor& cu_seqlens, bool recompute_projections) {
+      const OptionalTensor& A_imag, const Tensor& D, const Tensor& out_proj,
+      const OptionalTensor& out_bias, const OptionalTensor& conv_state,
+      const OptionalTensor& ssm_state, const OptionalTensor& cu_seqlens,
+      bool recompute_projections) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const Weights w{in_proj, conv,     x_proj,  dt_proj,   dt_bias, A_log,
-                    D,       out_proj, in_bias, conv_bias, out_bias};
+    const Weights w{in_proj, conv,     x_proj,  dt_proj,   dt_bias,  A_log,
+                    D,       out_proj, in_bias, conv_bias, out_bias, A_imag};
     const Tensor xz = at::linear(x, in_proj, in_bias);
     const Slices in = slice(w, xz, {});
     auto [u, final_conv] = causal_conv1d_forward(in.x, w.conv_rows(), conv_bias, conv_state,
@@ -110,8 +117,8 @@ class MambaInner : public torch::autograd::Function<MambaInner> {
 
     const auto value = [](const OptionalTensor& t) { return t.value_or(Tensor()); };
     ctx->save_for_backward({x, in_proj, value(in_bias), conv, value(conv_bias), x_proj, dt_proj,
-                            dt_bias, A_log, D, out_proj, value(out_bias), value(conv_state),
-                            value(ssm_state), value(cu_seqlens),
+                            dt_bias, A_log, value(A_imag), D, out_proj, value(out_bias),
+                            value(conv_state), value(ssm_state), value(cu_seqlens),
                             recompute_projections ? Tensor() : xz, x_dbl});
     ctx->set_materialize_grads(false);
     return {out, final_conv, final_ssm};
@@ -134,7 +141,8 @@ class MambaInner : public torch::autograd::Function<MambaInner> {
                     saved[kOutWeight],
                     optional(saved[kInBias]),
                     optional(saved[kConvB]),
-                    optional(saved[kOutBias])};
+                    optional(saved[kOutBias]),
+                    optional(saved[kAImag])};
     const Tensor& x = saved[kX];
     const OptionalTensor conv_state = optional(saved[kConvState]);
     const OptionalTensor ssm_state = optional(saved[kSsmState]);
@@ -161,7 +169,12 @@ class MambaInner : public torch::autograd::Function<MambaInner> {
         at::matmul(dout, w.out_proj), optional(grads[2]), u, delta, A, s.B, s.C, w.D, s.z,
         w.dt_bias, ssm_state, cu_seqlens, checkpoints, true, false);
     checkpoints.reset();
-    result[kALog] = scan.A.mul_(A);  // A = -exp(A_log)
+    if (w.A_imag) {  // A = -exp(A_log) + i A_imag
+      result[kALog] = at::real(scan.A).mul(at::real(A));
+      result[kAImag] = at::imag(scan.A).contiguous();
+    } else {
+      result[kALog] = scan.A.mul_(A);
+    }
     result[kSkip] = scan.D;
     result[kDtB] = scan.delta_bias;
     result[kSsmState] = scan.initial_state;
@@ -227,14 +240,24 @@ MambaConfig MambaConfig::from_json(const nlohmann::json& options) {
   c.dt_init_floor = object.number("dt_init_floor", c.dt_init_floor, 1e-12, 1e3);
   c.conv_bias = object.boolean("conv_bias", c.conv_bias);
   c.bias = object.boolean("bias", c.bias);
+  c.complex = object.boolean("complex", c.complex);
+  c.complex_init = object.choice("complex_init", c.complex_init, {"n", "lin"});
   object.finish();
+  if (!c.complex && options.contains("complex_init"))
+    throw usage_error("mamba layer: \"complex_init\" needs \"complex\": true");
   return c;
 }
 
 nlohmann::json MambaConfig::to_json() const {
-  return {{"d_state", d_state}, {"d_conv", d_conv},       {"expand", expand},
-          {"dt_rank", dt_rank}, {"dt_min", dt_min},       {"dt_max", dt_max},
-          {"bias", bias},       {"conv_bias", conv_bias}, {"dt_init_floor", dt_init_floor}};
+  nlohmann::json json = {
+      {"d_state", d_state}, {"d_conv", d_conv},       {"expand", expand},
+      {"dt_rank", dt_rank}, {"dt_min", dt_min},       {"dt_max", dt_max},
+      {"bias", bias},       {"conv_bias", conv_bias}, {"dt_init_floor", dt_init_floor}};
+  if (complex) {  // absent otherwise: configurations of real layers stay as they were
+    json["complex"] = true;
+    json["complex_init"] = complex_init;
+  }
+  return json;
 }
 
 Mamba::Mamba(const MambaConfig& config, int64_t d_model, int64_t layer_index, uint64_t seed)
@@ -253,14 +276,23 @@ Mamba::Mamba(const MambaConfig& config, int64_t d_model, int64_t layer_index, ui
     return register_module(name,
                            std::make_shared<ParameterGroup>(std::move(weight), std::move(bias)));
   };
-  A_log_ = register_parameter(
-      "A_log", torch::arange(1, n + 1, torch::kDouble).log().to(torch::kFloat).repeat({inner, 1}));
+  if (config.complex) {
+    const double step = config.complex_init == "lin" ? std::numbers::pi : 1;
+    A_log_ = register_parameter("A_log", torch::full({inner, n}, std::log(0.5), torch::kFloat));
+    A_imag_ = register_parameter(
+        "A_imag", (torch::arange(n, torch::kDouble) * step).to(torch::kFloat).repeat({inner, 1}));
+  } else {
+    A_log_ = register_parameter(
+        "A_log",
+        torch::arange(1, n + 1, torch::kDouble).log().to(torch::kFloat).repeat({inner, 1}));
+  }
   D_ = register_parameter("D", torch::ones({inner}));
   in_proj_ = group("in_proj", uniform({2 * inner, d_model}, d_model, kInProj),
                    config.bias ? torch::zeros({2 * inner}) : Tensor());
   conv1d_ = group("conv1d", uniform({inner, 1, config.d_conv}, config.d_conv, kConvWeight),
                   config.conv_bias ? uniform({inner}, config.d_conv, kConvBias) : Tensor());
-  x_proj_ = group("x_proj", uniform({dt_rank_ + 2 * n, inner}, inner, kXProj), Tensor());
+  x_proj_ = group(
+      "x_proj", uniform({dt_rank_ + (config.complex ? 4 : 2) * n, inner}, inner, kXProj), Tensor());
   dt_proj_ = group("dt_proj", uniform({inner, dt_rank_}, dt_rank_, kDtProj),
                    initial_dt_bias(config, inner, stream(kDtBias)));
   out_proj_ = group("out_proj", uniform({d_model, inner}, inner, kOutProj),
@@ -287,10 +319,11 @@ MixerOutput Mamba::forward(const torch::Tensor& x, const MixerInput& input) {
   const auto gemm_bias = [&](const Tensor& bias) {
     return bias.defined() ? OptionalTensor(bias.to(x.scalar_type())) : std::nullopt;
   };
-  const auto out = MambaInner::apply(
-      x, in_proj_->weight, gemm_bias(in_proj_->bias), conv1d_->weight, optional(conv1d_->bias),
-      x_proj_->weight, dt_proj_->weight, dt_proj_->bias, A_log_, D_, out_proj_->weight,
-      gemm_bias(out_proj_->bias), conv_state, ssm_state, cu_seqlens, input.recompute_projections);
+  const auto out = MambaInner::apply(x, in_proj_->weight, gemm_bias(in_proj_->bias),
+                                     conv1d_->weight, optional(conv1d_->bias), x_proj_->weight,
+                                     dt_proj_->weight, dt_proj_->bias, A_log_, optional(A_imag_),
+                                     D_, out_proj_->weight, gemm_bias(out_proj_->bias), conv_state,
+                                     ssm_state, cu_seqlens, input.recompute_projections);
   MixerOutput output{out[0], {}};
   if (!input.want_final_state) return output;
   MixerState final_state{{{"conv", out[1]}, {"ssm", out[2]}}, {}};
@@ -305,9 +338,11 @@ MixerOutput Mamba::forward(const torch::Tensor& x, const MixerInput& input) {
 
 MixerState Mamba::allocate_state(int64_t sequences, int64_t /*max_length*/,
                                  torch::TensorOptions options) const {
-  const auto exact = options.dtype(exact_type(c10::typeMetaToScalarType(options.dtype())));
+  const torch::ScalarType type = exact_type(c10::typeMetaToScalarType(options.dtype()));
+  const auto exact = options.dtype(type);
+  const auto states = options.dtype(config_.complex ? c10::toComplexType(type) : type);
   return {{{"conv", torch::zeros({sequences, config_.d_conv - 1, d_inner()}, exact)},
-           {"ssm", torch::zeros({sequences, d_inner(), config_.d_state}, exact)}},
+           {"ssm", torch::zeros({sequences, d_inner(), config_.d_state}, states)}},
           torch::zeros({sequences}, options.dtype(torch::kLong))};
 }
 

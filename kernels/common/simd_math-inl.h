@@ -1,5 +1,6 @@
-// Exponentials for SIMD kernels, per highway target. Include inside the foreach_target pattern,
-// after hwy/highway.h. float: relative error below 1.5e-7; double: a few units in the last place.
+// Exponentials, cosine and sine for SIMD kernels, per highway target. Include inside the
+// foreach_target pattern, after hwy/highway.h. float: relative error below 1.5e-7; double: a few
+// units in the last place.
 
 // NOLINTNEXTLINE: the per-target include guard of highway
 #if defined(STRANDWAVE_KERNELS_COMMON_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -21,6 +22,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr double kLog2E = 1.4426950408889634;
 inline constexpr double kLn2 = 0.6931471805599453;
+inline constexpr double kTwoOverPi = 0.6366197723675814;
+inline constexpr double kTwoOverPiRest = -3.935735335036497e-17;  // what its rounding left
 
 // 2^r for |r| <= 1/2: 1 + r q(r), q a minimax polynomial (relative error 3e-9) whose error vanishes
 // with r, because the decays of a slow state lie close to 1. With `scale` log2(e), e^r instead.
@@ -91,8 +94,8 @@ requires(sizeof(hn::TFromD<D>) == 4) HWY_INLINE hn::Vec<D> accurate_exp(D d, hn:
   const auto p = exp2_reduced(d, r, kLog2E);
   // Two factors: n reaches 128, beyond the exponent of a single one.
   const hn::RebindToSigned<D> di;
-  // NaN: r carries it, so any integer will do; the emulated target converts by a C++ cast, for which
-  // NaN is undefined.
+  // NaN: r carries it, so any integer will do; the emulated target converts by a C++ cast, for
+  // which NaN is undefined.
 #if HWY_TARGET == HWY_EMU128
   const auto ni = hn::ConvertTo(di, hn::IfThenElseZero(hn::Eq(n, n), n));
 #else
@@ -117,6 +120,85 @@ template <class D>
 requires(sizeof(hn::TFromD<D>) == 8) HWY_INLINE hn::Vec<D> exp2_of_product(D d, hn::Vec<D> x,
                                                                            hn::Vec<D> y) {
   return accurate_exp(d, hn::Mul(hn::Mul(x, y), hn::Set(d, kLn2)));
+}
+
+// The integer nearest to x y, below 2^22 (double: 2^51), and the same in the lowest bits of `bits`.
+template <class D, class DI = hn::RebindToSigned<D>>
+HWY_INLINE hn::Vec<D> nearest_integer(D d, hn::Vec<D> x, hn::Vec<D> y, hn::Vec<DI>& bits) {
+  using T = hn::TFromD<D>;
+  // 1.5 x 2^23 (double: 2^52): adding it rounds to an integer.
+  const auto magic = hn::Set(d, sizeof(T) == 4 ? T{12582912} : static_cast<T>(6755399441055744.0));
+  const auto shifted = hn::MulAdd(x, y, magic);
+  bits = hn::BitCast(DI(), shifted);
+  return hn::Sub(shifted, magic);
+}
+
+// cos and sin of r quarter turns, |r| <= 1/2 (relative error 4e-9 before rounding). In sin the
+// first coefficient, pi / 2, has two parts: its rounding error would turn every step the same way.
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 4) HWY_INLINE
+    void cos_sin_reduced(D d, hn::Vec<D> r, hn::Vec<D>& cos, hn::Vec<D>& sin) {
+  const auto r2 = hn::Mul(r, r);
+  auto p = hn::Set(d, -0.0046048342f);
+  p = hn::MulAdd(p, r2, hn::Set(d, 0.079681413f));
+  p = hn::MulAdd(p, r2, hn::Set(d, -0.64596363f));
+  p = hn::MulAdd(p, r2, hn::Set(d, -4.371139e-8f));
+  sin = hn::MulAdd(r, hn::Set(d, 1.57079637f), hn::Mul(p, r));
+  auto q = hn::Set(d, 0.00090402167f);
+  q = hn::MulAdd(q, r2, hn::Set(d, -0.020860288f));
+  q = hn::MulAdd(q, r2, hn::Set(d, 0.25366924f));
+  q = hn::MulAdd(q, r2, hn::Set(d, -1.23370054f));
+  cos = hn::MulAdd(q, r2, hn::Set(d, 1.0f));
+}
+
+template <class D>
+requires(sizeof(hn::TFromD<D>) == 8) HWY_INLINE
+    void cos_sin_reduced(D d, hn::Vec<D> r, hn::Vec<D>& cos, hn::Vec<D>& sin) {
+  const auto angle = hn::Mul(r, hn::Set(d, 1.5707963267948966));
+  cos = hn::Cos(d, angle);
+  sin = hn::Sin(d, angle);
+}
+
+// x y - z, rounded little more than once also where there is no fused multiply-add.
+template <class D>
+HWY_INLINE hn::Vec<D> product_minus(D d, hn::Vec<D> x, hn::Vec<D> y, hn::Vec<D> z) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  return hn::MulSub(x, y, z);
+#else
+  // Upper and lower halves of the digits, whose products are exact.
+  const hn::RebindToUnsigned<D> du;
+  constexpr int kLower = sizeof(hn::TFromD<D>) == 4 ? 12 : 27;
+  const auto upper = [=](hn::Vec<D> v) HWY_ATTR {
+    return hn::BitCast(d, hn::ShiftLeft<kLower>(hn::ShiftRight<kLower>(hn::BitCast(du, v))));
+  };
+  const auto x1 = upper(x), y1 = upper(y);
+  const auto x2 = hn::Sub(x, x1), y2 = hn::Sub(y, y1);
+  const auto sum = hn::Add(hn::Sub(hn::Mul(x1, y1), z), hn::Mul(x1, y2));
+  return hn::Add(hn::Add(sum, hn::Mul(x2, y1)), hn::Mul(x2, y2));
+#endif
+}
+
+// cos and sin of x rate + more quarter turns, the product rounded only after whole quarter turns
+// have left it. Beyond 2^22 (double: 2^51) of them the angle is arbitrary, both in [-1, 1].
+template <class D>
+HWY_INLINE void cos_sin_of_quarter_turns(D d, hn::Vec<D> x, hn::Vec<D> rate, hn::Vec<D> more,
+                                         hn::Vec<D>& cos, hn::Vec<D>& sin) {
+  using T = hn::TFromD<D>;
+  const hn::RebindToSigned<D> di;
+  constexpr int kSign = 8 * sizeof(T) - 1;
+  auto bits = hn::Zero(di);
+  const auto n = nearest_integer(d, x, rate, bits);
+  // A little more than 1/2, which `more` may add.
+  const auto r = at_least(d, at_most(d, hn::Add(product_minus(d, x, rate, n), more), T{1}), T{-1});
+  auto c = hn::Zero(d), s = hn::Zero(d);
+  cos_sin_reduced(d, r, c, s);
+  const auto odd = hn::RebindMask(d, hn::TestBit(bits, hn::Set(di, 1)));
+  const auto sign = hn::SignBit(d);
+  const auto negative_sin = hn::And(sign, hn::BitCast(d, hn::ShiftLeft<kSign - 1>(bits)));
+  const auto next = hn::Add(bits, hn::Set(di, 1));
+  const auto negative_cos = hn::And(sign, hn::BitCast(d, hn::ShiftLeft<kSign - 1>(next)));
+  cos = hn::Xor(hn::IfThenElse(odd, s, c), negative_cos);
+  sin = hn::Xor(hn::IfThenElse(odd, c, s), negative_sin);
 }
 
 // log(1 + e) for 0 <= e <= 1.

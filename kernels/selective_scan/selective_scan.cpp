@@ -58,21 +58,22 @@ SelectiveScanShape check_selective_scan(const SelectiveScanInputs& in) {
   shape.length = in.u.size(1);
   shape.channels = in.u.size(2);
   shape.io_type = in.u.scalar_type();
-  shape.state_type = check_io_type(kName, "u", in.u);
+  shape.real_type = check_io_type(kName, "u", in.u);
 
   TORCH_CHECK(in.A.dim() == 2, "selective_scan: A must have shape (channels, d_state), got ",
               in.A.sizes());
   shape.d_state = in.A.size(1);
   TORCH_CHECK(shape.d_state >= 1 && shape.d_state <= 256,
               "selective_scan: d_state must be 1..256, got ", shape.d_state);
+  shape.state_type = in.A.is_complex() ? at::toComplexType(shape.real_type) : shape.real_type;
   check_operand(kName, "A", in.A, {shape.channels, shape.d_state}, shape.state_type, in.u);
   check_operand(kName, "delta", in.delta, in.u.sizes(), shape.io_type, in.u);
-  const int64_t row_sizes[] = {shape.batch, shape.length, shape.d_state};
+  const int64_t row_sizes[] = {shape.batch, shape.length, shape.state_values()};
   check_operand(kName, "B", in.B, row_sizes, shape.io_type, in.u);
   check_operand(kName, "C", in.C, row_sizes, shape.io_type, in.u);
   check_optional("z", in.z, in.u.sizes(), shape.io_type, in.u);
-  check_optional("D", in.D, {shape.channels}, shape.state_type, in.u);
-  check_optional("delta_bias", in.delta_bias, {shape.channels}, shape.state_type, in.u);
+  check_optional("D", in.D, {shape.channels}, shape.real_type, in.u);
+  check_optional("delta_bias", in.delta_bias, {shape.channels}, shape.real_type, in.u);
   shape.sequences = check_cu_seqlens(in.cu_seqlens, shape.batch, shape.length, in.u.device());
   check_optional("initial_state", in.initial_state,
                  {shape.sequences, shape.channels, shape.d_state}, shape.state_type, in.u);
@@ -107,7 +108,8 @@ void fill_params(const SelectiveScanShape& shape, SelectiveScanInputs& in, bool 
   params.batch = shape.batch;
   params.length = shape.length;
   params.channels = shape.channels;
-  params.d_state = shape.d_state;
+  params.d_state = shape.state_values();
+  params.complex = shape.complex();
   params.sequences = shape.sequences;
   params.cu_seqlens = static_cast<const int64_t*>(contiguous(in.cu_seqlens));
   params.delta_softplus = delta_softplus;
@@ -254,7 +256,8 @@ TORCH_LIBRARY_IMPL(strandwave, Meta, m) {
 // shape (see forward_meta).
 bool worth_saving_checkpoints(const Tensor& A) {
   constexpr int64_t kMaxState = 64;
-  return A.is_cpu() && !c10::impl::TorchDispatchModeTLS::any_modes_set() && A.size(1) <= kMaxState;
+  const int64_t values = A.is_complex() ? 2 * A.size(1) : A.size(1);
+  return A.is_cpu() && !c10::impl::TorchDispatchModeTLS::any_modes_set() && values <= kMaxState;
 }
 
 Gradients backward_autograd(const Tensor& dout, const OptionalTensor& dfinal_state, const Tensor& u,
@@ -463,8 +466,8 @@ std::tuple<Tensor, Tensor> selective_scan_state(const Tensor& u, const Tensor& d
   const Tensor end_state = selective_scan(u, delta, A, B, B.detach(), {}, {}, delta_bias, {},
                                           cu_seqlens, delta_softplus, reverse)
                                .final_state;
-  const Tensor delta_sum =
-      sum_of_deltas(delta, A.scalar_type(), delta_bias, cu_seqlens, delta_softplus, reverse);
+  const Tensor delta_sum = sum_of_deltas(delta, c10::toRealValueType(A.scalar_type()), delta_bias,
+                                         cu_seqlens, delta_softplus, reverse);
   return {delta_sum, end_state};
 }
 

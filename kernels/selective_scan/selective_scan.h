@@ -18,11 +18,17 @@ namespace strandwave {
 //   y_t      = C_t . h_t + D u_t
 //   out_t    = y_t * silu(z_t)                     (z given; else y_t)
 //
+// complex  with a complex A the d_state values of h, B and C are complex numbers that stand for
+//          conjugate pairs: y_t = 2 Re(C_t . h_t) + D u_t, C not conjugated. B and C stay real
+//          tensors with a last dimension of 2 d_state, real and imaginary part in turn. Gradients
+//          follow PyTorch's convention: by the real part plus i times by the imaginary part.
 // shapes   u, delta, z, out (batch, length, channels); A (channels, d_state); B, C (batch, length,
-//          d_state); D, delta_bias (channels); initial_state, final_state (S, channels, d_state).
+//          d_state or 2 d_state); D, delta_bias (channels); initial_state, final_state (S,
+//          channels, d_state).
 //          S = batch, or with `cu_seqlens` (S + 1 offsets; batch must be 1) the packed sequences.
 // dtypes   u, delta, B, C, z, out: float32, bfloat16 or float16, all the same (float64 on the CPU).
-//          A, D, delta_bias, states: float32 (float64 with float64 inputs), as is all arithmetic.
+//          A, D, delta_bias, states: float32 (float64 with float64 inputs), as is all arithmetic;
+//          complex A and states: complex64 (complex128).
 // limits   d_state 1..256; length from 0; rows may be strided (slices of a wider tensor) as long as
 //          the last dimension is contiguous.
 // reverse  the recurrence runs from the last position to the first: equals flip, scan, flip per

@@ -3,6 +3,8 @@
 //   G = g + C dy      dC += h_t dy      dB += delta' u G      g = a G, which enters step t - 1
 //   du = delta' sum(B G) + D dy      ddelta' = u sum(B G) + sum(A a G h_{t-1})
 //   dA += delta' a G h_{t-1}
+// Complex states: a, C, B and h are conjugated there, of what depends on u and delta' the real part
+// counts, and dC is twice that (C comes in doubled).
 // From a checkpoint a thread recomputes the states of 8 steps into registers, then walks them back.
 #include "kernels/common/sum_rows.h"
 #include "kernels/selective_scan/selective_scan_cuda_raw.h"
@@ -84,9 +86,10 @@ __device__ inline void copy_adjoint_chunk(const BackwardArgs& p, const ScanPlace
   __pipeline_commit();
 }
 
-template <typename Io>
+template <typename Io, bool kComplex>
 __device__ inline void prepare_adjoint(const BackwardArgs& p, const ScanPiece& piece, int buffer,
-                                       int lane, AdjointShared<Io>& shared, float (&delta_sum)[8]) {
+                                       int lane, AdjointShared<Io>& shared,
+                                       ScanDeltaSum<kComplex>& deltas) {
   const int step = lane / 4;
   const int column = lane % 4 * 8;
   const bool has = piece.has(step);
@@ -97,8 +100,8 @@ __device__ inline void prepare_adjoint(const BackwardArgs& p, const ScanPiece& p
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     delta[i] = has ? delta[i] : 0;
-    delta_sum[i] += delta[i];
   }
+  deltas.add(delta);
   scan_store8(&shared.decay_time[step][column], delta);
   scan_read8(&shared.dout[buffer][step][column], dy);
   if (p.z.data != nullptr) {
@@ -111,11 +114,11 @@ __device__ inline void prepare_adjoint(const BackwardArgs& p, const ScanPiece& p
   scan_store8(&shared.dy[step][column], dy);
 #pragma unroll
   for (int unit = lane; unit < kScanUnits<Io>; unit += 32)
-    scan_convert_states<Io>(shared.states[buffer], shared.float_states, piece, unit);
+    scan_convert_states<kComplex, Io>(shared.states[buffer], shared.float_states, piece, unit);
 }
 
 // What leaves each segment at its beginning when nothing enters at its end. Warps work alone.
-template <typename Io>
+template <typename Io, bool kComplex>
 __global__ void __launch_bounds__(kScanThreads, 4)
     adjoint_kernel(const __grid_constant__ BackwardArgs p) {
   const ScanPlace place = scan_place(p);
@@ -130,9 +133,10 @@ __global__ void __launch_bounds__(kScanThreads, 4)
   const ScanSequence sequence = scan_sequence_at(p, place.begin);
   const int64_t end = min(place.end, sequence.end);
   const bool cut = sequence.end <= place.end;
-  float decay[4][4], g[4][4];
-  float delta_sum[8] = {};
-  scan_load_decay(p, place.warp, lane, decay);
+  ScanRates<kComplex> rates;
+  float g[4][4];
+  ScanDeltaSum<kComplex> deltas;
+  scan_load_rates(p, place.warp, lane, rates);
   scan_load_state(p, cut ? p.dfinal_state : nullptr, scan_state_row(p, place.batch, sequence.order),
                   place.warp, lane, g);
 
@@ -143,7 +147,7 @@ __global__ void __launch_bounds__(kScanThreads, 4)
     __syncwarp();
     if (chunk > place.begin) copy_adjoint_chunk<Io>(p, place, chunk - kScanSteps, lane, shared);
     const ScanPiece piece{0, static_cast<int>(min(end - chunk, int64_t{kScanSteps}))};
-    prepare_adjoint<Io>(p, piece, scan_buffer(chunk), lane, shared, delta_sum);
+    prepare_adjoint<Io>(p, piece, scan_buffer(chunk), lane, shared, deltas);
     __syncwarp();
 #pragma unroll
     for (int step = kScanSteps - 1; step >= 0; --step) {
@@ -152,14 +156,10 @@ __global__ void __launch_bounds__(kScanThreads, 4)
       scan_load4(&shared.dy[step][lane / 4 * 4], dy);
       scan_load4(&shared.float_states[step][kScanStates + lane % 4 * 4], C);
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
-#pragma unroll
-        for (int n = 0; n < 4; ++n)
-          g[c][n] = scan_exp2(time[c] * decay[c][n]) * fmaf(dy[c], C[n], g[c][n]);
-      }
+      for (int c = 0; c < 4; ++c) scan_retreat(rates, c, time[c], dy[c], C, g[c]);
     }
   }
-  scan_store_carry(p, place, cut, lane, g, delta_sum);
+  scan_store_carry(p, place, cut, lane, g, deltas);
 }
 
 // --------------------------------------------------------------------------------- the scan proper
@@ -314,41 +314,89 @@ __device__ inline void store_step(int step, int lane, const StepSums& sums, Warp
   dstates[step][group / 4 * kScanStates + lane % 4 * 4 + group % 4] = sums.dstate;
 }
 
-// One step back: `before` and `after` are the states around it.
+// One step back of channel c: `before` and `after` are the states around it.
 template <bool kLast>
-__device__ inline StepSums step_back(const StepInput& in, int lane, const float (&decay)[4][4],
-                                     const float (&before)[4][4], const float (&after)[4][4],
-                                     float (&g)[4][4], float (&dA)[4][4]) {
+__device__ inline void step_back_channel(const StepInput& in, int c, const ScanRates<false>& rates,
+                                         const float (&before)[4], const float (&after)[4],
+                                         float (&g)[4], float (&dA)[4], float& y, float& du,
+                                         float& ddelta, float (&dstates)[8]) {
+#pragma unroll
+  for (int n = 0; n < 4; ++n) {
+    const float a = scan_exp2(in.time[c] * rates.scale[c][n]);
+    // The state after the chunk's last step is needed here only.
+    const float h = kLast ? fmaf(a, before[n], in.input[c] * in.B[n]) : after[n];
+    const float G = fmaf(in.dy[c], in.C[n], g[n]);
+    y = fmaf(in.C[n], h, y);
+    dstates[4 + n] = fmaf(in.dy[c], h, dstates[4 + n]);
+    dstates[n] = fmaf(in.input[c], G, dstates[n]);
+    du = fmaf(in.B[n], G, du);
+    g[n] = a * G;
+    const float v = g[n] * before[n];
+    ddelta = fmaf(v, rates.scale[c][n], ddelta);
+    dA[n] = fmaf(v, in.time[c], dA[n]);
+  }
+}
+
+// dstates of dC lack their factor: 2 for real, -2 for imaginary parts (sum_states_kernel).
+template <bool kLast>
+__device__ inline void step_back_channel(const StepInput& in, int c, const ScanRates<true>& rates,
+                                         const float (&before)[4], const float (&after)[4],
+                                         float (&g)[4], float (&dA)[4], float& y, float& du,
+                                         float& ddelta, float (&dstates)[8]) {
+  constexpr float kTurnToScale = 2.2661800709135966f;  // pi / 2 log2(e): as the scale counts
+  float turned = 0;
+#pragma unroll
+  for (int n = 0; n < 4; n += 2) {
+    const ScanComplex a = scan_decay(rates, c, n / 2, in.time[c]);
+    const float real = before[n];
+    const float imaginary = before[n + 1];
+    const float h_real =
+        kLast ? fmaf(-a.imaginary, imaginary, fmaf(a.real, real, in.input[c] * in.B[n])) : after[n];
+    const float h_imaginary =
+        kLast ? fmaf(a.imaginary, real, fmaf(a.real, imaginary, in.input[c] * in.B[n + 1]))
+              : after[n + 1];
+    const float G_real = fmaf(in.dy[c], in.C[n], g[n]);
+    const float G_imaginary = fmaf(-in.dy[c], in.C[n + 1], g[n + 1]);
+    y = fmaf(-in.C[n + 1], h_imaginary, fmaf(in.C[n], h_real, y));
+    dstates[4 + n] = fmaf(in.dy[c], h_real, dstates[4 + n]);
+    dstates[5 + n] = fmaf(in.dy[c], h_imaginary, dstates[5 + n]);
+    dstates[n] = fmaf(in.input[c], G_real, dstates[n]);
+    dstates[n + 1] = fmaf(in.input[c], G_imaginary, dstates[n + 1]);
+    du = fmaf(in.B[n + 1], G_imaginary, fmaf(in.B[n], G_real, du));
+    g[n] = fmaf(a.real, G_real, a.imaginary * G_imaginary);
+    g[n + 1] = fmaf(a.real, G_imaginary, -a.imaginary * G_real);
+    const float v_real = fmaf(g[n], real, g[n + 1] * imaginary);
+    const float v_imaginary = fmaf(g[n + 1], real, -g[n] * imaginary);
+    ddelta = fmaf(v_real, rates.scale[c][n / 2], ddelta);
+    turned = fmaf(v_imaginary, rates.turn[c][n / 2], turned);
+    dA[n] = fmaf(v_real, in.time[c], dA[n]);
+    dA[n + 1] = fmaf(v_imaginary, in.time[c], dA[n + 1]);
+  }
+  ddelta = fmaf(turned, kTurnToScale, ddelta);
+}
+
+template <bool kLast, bool kComplex>
+__device__ inline StepSums step_back(const StepInput& in, int lane,
+                                     const ScanRates<kComplex>& rates, const float (&before)[4][4],
+                                     const float (&after)[4][4], float (&g)[4][4],
+                                     float (&dA)[4][4]) {
   float y[4] = {}, du[4] = {}, ddelta[4] = {};
   float dstates[8] = {};
 #pragma unroll
-  for (int c = 0; c < 4; ++c) {
-#pragma unroll
-    for (int n = 0; n < 4; ++n) {
-      const float a = scan_exp2(in.time[c] * decay[c][n]);
-      // The state after the chunk's last step is needed here only.
-      const float h = kLast ? fmaf(a, before[c][n], in.input[c] * in.B[n]) : after[c][n];
-      const float G = fmaf(in.dy[c], in.C[n], g[c][n]);
-      y[c] = fmaf(in.C[n], h, y[c]);
-      dstates[4 + n] = fmaf(in.dy[c], h, dstates[4 + n]);
-      dstates[n] = fmaf(in.input[c], G, dstates[n]);
-      du[c] = fmaf(in.B[n], G, du[c]);
-      g[c][n] = a * G;
-      const float v = g[c][n] * before[c][n];
-      ddelta[c] = fmaf(v, decay[c][n], ddelta[c]);
-      dA[c][n] = fmaf(v, in.time[c], dA[c][n]);
-    }
-  }
+  for (int c = 0; c < 4; ++c)
+    step_back_channel<kLast>(in, c, rates, before[c], after[c], g[c], dA[c], y[c], du[c], ddelta[c],
+                             dstates);
   return {scan_sum_states(y, lane), scan_sum_states(du, lane), scan_sum_states(ddelta, lane),
           scan_sum_channels(dstates, lane)};
 }
 
 // h[0] is the state before the chunk; a step's sums are stored after the next step's loads, so that
 // those need not wait.
-template <typename Io>
+template <typename Io, bool kComplex>
 __device__ inline void walk(int lane, WarpShared<Io>& shared, const ScanFloatRows& states,
-                            float (&dstates)[kScanSteps][kStateSums], const float (&decay)[4][4],
-                            float (&h)[kScanSteps][4][4], float (&g)[4][4], float (&dA)[4][4]) {
+                            float (&dstates)[kScanSteps][kStateSums],
+                            const ScanRates<kComplex>& rates, float (&h)[kScanSteps][4][4],
+                            float (&g)[4][4], float (&dA)[4][4]) {
 #pragma unroll
   for (int step = 0; step < kScanSteps - 1; ++step) {
     float time[4], input[4], B[4];
@@ -358,19 +406,20 @@ __device__ inline void walk(int lane, WarpShared<Io>& shared, const ScanFloatRow
 #pragma unroll
     for (int c = 0; c < 4; ++c) {
 #pragma unroll
-      for (int n = 0; n < 4; ++n)
-        h[step + 1][c][n] = fmaf(scan_exp2(time[c] * decay[c][n]), h[step][c][n], input[c] * B[n]);
+      for (int n = 0; n < 4; ++n) h[step + 1][c][n] = h[step][c][n];
+      float unused;
+      scan_advance<false>(rates, c, time[c], input[c], B, B, h[step + 1][c], unused);
     }
   }
   constexpr int kLast = kScanSteps - 1;
   StepInput in;
   load_step(kLast, lane, shared, states, in);
-  StepSums sums = step_back<true>(in, lane, decay, h[kLast], h[kLast], g, dA);
+  StepSums sums = step_back<true>(in, lane, rates, h[kLast], h[kLast], g, dA);
 #pragma unroll
   for (int step = kLast - 1; step >= 0; --step) {
     load_step(step, lane, shared, states, in);
     store_step(step + 1, lane, sums, shared, dstates);
-    sums = step_back<false>(in, lane, decay, h[step], h[step + 1], g, dA);
+    sums = step_back<false>(in, lane, rates, h[step], h[step + 1], g, dA);
   }
   store_step(0, lane, sums, shared, dstates);
 }
@@ -492,7 +541,7 @@ __device__ inline void clear_channels(const BackwardArgs& p, const ScanPlace& pl
   scan_store8(&shared.ddelta_bias[lane / 4][lane % 4 * 8], zero);
 }
 
-template <typename Io>
+template <typename Io, bool kComplex>
 __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
     backward_kernel(const __grid_constant__ BackwardArgs p) {
   const ScanPlace place = scan_place(p);
@@ -501,9 +550,10 @@ __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
   const int lane = threadIdx.x % 32;
   const bool works = place.warp < p.channel_warps;  // the others help with B, C, dB and dC
 
-  float decay[4][4], g[4][4];
+  ScanRates<kComplex> rates;
+  float g[4][4];
   float dA[4][4] = {};
-  scan_load_decay(p, place.warp, lane, decay);
+  scan_load_rates(p, place.warp, lane, rates);
   scan_load_carry(p, place, works && place.segment < p.segments - 1, lane, g);
   clear_channels<Io>(p, place, lane, shared);
   ScanSequence sequence = scan_sequence_at(p, place.end - 1);
@@ -521,8 +571,8 @@ __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
         scan_load_state(p, p.dfinal_state, state_row, place.warp, lane, g);
       if (works) prepare<Io>(p, piece, scan_buffer(chunk), lane, shared);
       if (lane < kSharedUnits<Io>)
-        scan_convert_states<Io>(block.states[scan_buffer(chunk)], block.float_states, piece,
-                                own_unit<Io>());
+        scan_convert_states<kComplex, Io>(block.states[scan_buffer(chunk)], block.float_states,
+                                          piece, own_unit<Io>());
       __syncthreads();
       float h[kScanSteps][4][4];
       if (begin == sequence.begin) {
@@ -533,7 +583,7 @@ __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
       if (begin == chunk && chunk > place.begin)
         copy_chunk<Io>(p, place, chunk - kScanSteps, lane, block, shared);
       if (works)
-        walk<Io>(lane, shared, block.float_states, block.dstates[threadIdx.x / 32], decay, h, g,
+        walk<Io>(lane, shared, block.float_states, block.dstates[threadIdx.x / 32], rates, h, g,
                  dA);
       __syncthreads();
       if (works) finish<Io>(p, place, piece, chunk, lane, shared);
@@ -561,7 +611,7 @@ struct StateSumArgs {
   int first_state;
 };
 
-template <typename Io>
+template <typename Io, bool kComplex>
 __global__ void __launch_bounds__(kScanThreads)
     sum_states_kernel(const __grid_constant__ StateSumArgs p) {
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kScanThreads + threadIdx.x;
@@ -577,6 +627,12 @@ __global__ void __launch_bounds__(kScanThreads)
   }
   const int column = static_cast<int>(index % (kStateSums / 4)) * 4;
   const int64_t row = index / (kStateSums / 4);
+  if constexpr (kComplex) {
+    if (column >= kScanStates) {
+#pragma unroll
+      for (int n = 0; n < 4; ++n) sum[n] *= n % 2 == 0 ? 2 : -2;
+    }
+  }
   const int state = p.first_state + column % kScanStates;
   char* to = column < kScanStates ? p.dB.row(row / p.length, row % p.length)
                                   : p.dC.row(row / p.length, row % p.length);
@@ -635,7 +691,7 @@ void recompute_checkpoints(const SelectiveScanParams& inputs, const ScanDivision
                     nullptr, stream);
 }
 
-template <typename Io>
+template <typename Io, bool kComplex>
 void sum_states(const SelectiveScanBackwardParams& params, const ScanDivision& division,
                 int state_tile, const Partials& partials, CUstream_st* stream) {
   const int64_t quads = params.batch * params.length * kStateSums / 4;
@@ -647,10 +703,11 @@ void sum_states(const SelectiveScanBackwardParams& params, const ScanDivision& d
                           quads,
                           static_cast<int>(params.d_state),
                           state_tile * kScanStates};
-  scan_launch(sum_states_kernel<Io>, (quads + kScanThreads - 1) / kScanThreads, 0, args, stream);
+  scan_launch(sum_states_kernel<Io, kComplex>, (quads + kScanThreads - 1) / kScanThreads, 0, args,
+              stream);
 }
 
-template <typename Io>
+template <typename Io, bool kComplex>
 void backward_tiles(const SelectiveScanBackwardParams& params, const ScanDivision& division,
                     const BackwardWorkspace& workspace, CUstream_st* stream) {
   const int64_t tile_floats = params.batch * division.chunks * division.channel_warps * kScanTile;
@@ -674,27 +731,23 @@ void backward_tiles(const SelectiveScanBackwardParams& params, const ScanDivisio
     }
     if (args.segments > 1) {
       constexpr int kShared = kScanWarps * sizeof(AdjointShared<Io>);
-      scan_launch(adjoint_kernel<Io>, scan_blocks(args, params.batch), kShared, args, stream);
+      scan_launch(adjoint_kernel<Io, kComplex>, scan_blocks(args, params.batch), kShared, args,
+                  stream);
       scan_compose_segments(params, division, division.backward, tile, true, args.carries, stream);
     }
     args.dinitial_state = static_cast<float*>(params.dinitial_state);
     args.rows = params.batch * params.length;
-    scan_launch(backward_kernel<Io>, scan_blocks(args, params.batch), sizeof(BlockShared<Io>), args,
-                stream);
-    sum_states<Io>(params, division, tile, workspace.partials, stream);
+    scan_launch(backward_kernel<Io, kComplex>, scan_blocks(args, params.batch),
+                sizeof(BlockShared<Io>), args, stream);
+    sum_states<Io, kComplex>(params, division, tile, workspace.partials, stream);
   }
 }
 
 void run_tiles(const SelectiveScanBackwardParams& params, const ScanDivision& division,
                const BackwardWorkspace& workspace, CUstream_st* stream) {
-  switch (params.dtype) {
-    case Dtype::kBFloat16:
-      return backward_tiles<BFloat16>(params, division, workspace, stream);
-    case Dtype::kFloat16:
-      return backward_tiles<Float16>(params, division, workspace, stream);
-    default:
-      return backward_tiles<float>(params, division, workspace, stream);
-  }
+  scan_with_types(params, [&](auto io, auto complex) {
+    backward_tiles<decltype(io), complex.value>(params, division, workspace, stream);
+  });
 }
 
 }  // namespace

@@ -26,10 +26,15 @@ struct SelectiveScanShape {
   int64_t batch = 0;
   int64_t length = 0;
   int64_t channels = 0;
-  int64_t d_state = 0;
+  int64_t d_state = 0;                     // complex numbers where A is complex
   int64_t sequences = 0;                   // batch, or the packed sequences
   at::ScalarType io_type = at::kFloat;     // of u, delta, B, C, z, out
-  at::ScalarType state_type = at::kFloat;  // of A, D, delta_bias, states: double for double I/O
+  at::ScalarType real_type = at::kFloat;   // of D, delta_bias: double for double I/O
+  at::ScalarType state_type = at::kFloat;  // of A and states: real_type or complex numbers of it
+
+  bool complex() const { return at::isComplexType(state_type); }
+  // Real numbers of a channel's state, or of a row of B.
+  int64_t state_values() const { return complex() ? 2 * d_state : d_state; }
 };
 
 // Throws c10::Error naming the violated fact and the actual value. Does not synchronise a device.

@@ -34,9 +34,10 @@ struct CarryBuffers {
   SelectiveScanCarries carries;
 
   CarryBuffers(const SelectiveScanShape& shape, const SelectiveScanDivision& division) {
-    states = at::empty({shape.batch, division.segments, shape.d_state, shape.channels},
-                       shape.state_type);
-    delta_sums = at::empty({shape.batch, division.segments, shape.channels}, shape.state_type);
+    states = at::empty({shape.batch, division.segments, shape.state_values(), shape.channels},
+                       shape.real_type);
+    delta_sums = at::empty(
+        {shape.batch, division.segments, shape.complex() ? 2 : 1, shape.channels}, shape.real_type);
     carries = {states.mutable_data_ptr(), delta_sums.mutable_data_ptr()};
   }
 };
@@ -65,7 +66,7 @@ void run_forward(const SelectiveScanShape& shape,
 Tensor empty_checkpoints(const SelectiveScanShape& shape,
                          const kernels::SelectiveScanParams& params) {
   const int64_t chunks = kernels::divide_selective_scan(params).chunks;
-  return at::empty({shape.batch, chunks, shape.d_state, shape.channels}, shape.state_type);
+  return at::empty({shape.batch, chunks, shape.state_values(), shape.channels}, shape.real_type);
 }
 
 std::tuple<Tensor, Tensor, Tensor> selective_scan_forward_cpu(
@@ -109,11 +110,12 @@ void run_backward(const SelectiveScanShape& shape,
                   const kernels::SelectiveScanBackwardParams& params) {
   const SelectiveScanDivision division = kernels::divide_selective_scan(params);
   const int64_t parts = shape.batch * division.segments;
-  const Tensor dA = at::empty({parts, shape.d_state, shape.channels}, shape.state_type);
-  const Tensor dD = at::empty({parts, shape.channels}, shape.state_type);
+  const Tensor dA = at::empty({parts, shape.state_values(), shape.channels}, shape.real_type);
+  const Tensor dD = at::empty({parts, shape.channels}, shape.real_type);
   const Tensor ddelta_bias = at::empty_like(dD);
-  const Tensor dB = at::empty({division.channel_blocks, shape.batch, shape.length, shape.d_state},
-                              shape.state_type);
+  const Tensor dB =
+      at::empty({division.channel_blocks, shape.batch, shape.length, shape.state_values()},
+                shape.real_type);
   const Tensor dC = at::empty_like(dB);
   const kernels::SelectiveScanPartials partials{dA.mutable_data_ptr(), dD.mutable_data_ptr(),
                                                 ddelta_bias.mutable_data_ptr(),

@@ -34,7 +34,8 @@ std::tuple<Tensor, Tensor, Tensor> forward_cuda(
   fill_params(shape, in, delta_softplus, reverse, params);
 
   const Tensor out = at::empty(u.sizes(), u.options());
-  const Tensor final_state = floats({shape.sequences, shape.channels, shape.d_state}, u);
+  const Tensor final_state = at::empty({shape.sequences, shape.channels, shape.d_state},
+                                       u.options().dtype(shape.state_type));
   const int64_t saved = save_checkpoints ? kernels::selective_scan_cuda_checkpoints(params) : 0;
   const Tensor checkpoints = floats({saved}, u);
   params.out = make_mutable_rows(out);

@@ -1,13 +1,16 @@
 // What the forward and the backward CUDA kernels of the selective scan share.
 //
 // Lane 4g + q of a warp holds channels 4g..4g+3 and states 4q..4q+3 of the recurrence ("thread
-// order": four float4, one per channel). What has no states (softplus, gates, rows of u, out, ...)
-// is spread differently: lane 4t + i holds channels 8i..8i+7 of step t of the chunk.
+// order": four float4, one per channel). Complex states lie as real and imaginary part in turn, so
+// that a lane holds two of them per channel; only what depends on kComplex knows. What has no
+// states (softplus, gates, rows of u, out, ...) is spread differently: lane 4t + i holds channels
+// 8i..8i+7 of step t of the chunk.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/common/device_io.cuh"
 #include "kernels/selective_scan/selective_scan_division.h"
@@ -121,6 +124,22 @@ void scan_launch(void (*kernel)(Args), int64_t blocks, int shared_bytes, const A
                  CUstream_st* stream) {
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   kernel<<<static_cast<unsigned>(blocks), kScanThreads, shared_bytes, stream>>>(args);
+}
+
+// Calls call(io, complex) with a value of the I/O type and std::true_type or std::false_type.
+template <typename Call>
+void scan_with_types(const SelectiveScanParams& params, Call&& call) {
+  const auto with_io = [&](auto complex) {
+    switch (params.dtype) {
+      case Dtype::kBFloat16:
+        return call(BFloat16(), complex);
+      case Dtype::kFloat16:
+        return call(Float16(), complex);
+      default:
+        return call(float(), complex);
+    }
+  };
+  params.complex ? with_io(std::true_type()) : with_io(std::false_type());
 }
 
 template <typename Args>
@@ -293,7 +312,8 @@ __device__ inline void scan_copy_states(ScanIoRows<Io>& to, const ScanArgs& p, i
   scan_copy_unit<false>(&to[step][column], from, valid);
 }
 
-template <typename Io>
+// Complex C is doubled on the way, so that y is Re(C . h).
+template <bool kComplex, typename Io>
 __device__ inline void scan_convert_states(const ScanIoRows<Io>& from, ScanFloatRows& to,
                                            const ScanPiece& piece, int unit) {
   constexpr int kUnit = kScanUnit<Io>;
@@ -301,6 +321,11 @@ __device__ inline void scan_convert_states(const ScanIoRows<Io>& from, ScanFloat
   const int column = unit % kScanRowUnits<Io> * kUnit;
   float values[kUnit];
   to_floats<kUnit>(load_vector<kUnit>(&from[step][column]), values);
+  if constexpr (kComplex) {
+    const float factor = column < kScanStates ? 1 : 2;
+#pragma unroll
+    for (int i = 0; i < kUnit; ++i) values[i] *= factor;
+  }
 #pragma unroll
   for (int i = 0; i < kUnit; i += 4) {
     const bool has = piece.has(step);
@@ -392,15 +417,54 @@ __device__ inline float scan_decay(float A) {
   return value < -3.4e38f ? -3.4e38f : value;
 }
 
-__device__ inline void scan_load_decay(const ScanArgs& p, int64_t warp, int lane,
-                                       float (&decay)[4][4]) {
+// A lane's decay rates, [channel][state].
+template <bool kComplex>
+struct ScanRates {
+  float scale[4][4];  // A log2(e)
+};
+
+// exp(delta A) is 2^(delta scale), turned by delta (turn + rest) quarter turns. The rate of turning
+// is the sum of two numbers: while a state lives it turns much further than by one, so that an
+// error of the rate itself would show.
+template <>
+struct ScanRates<true> {
+  float scale[4][2];  // Re A log2(e)
+  float turn[4][2];   // Im A 2 / pi
+  float rest[4][2];   // what rounding took from it
+};
+
+__device__ inline void scan_split_turn(float imaginary, float& turn, float& rest) {
+  constexpr float kTwoOverPi = 0.636619747f;
+  constexpr float kTwoOverPiRest = 2.5682553e-8f;
+  turn = imaginary * kTwoOverPi;
+  rest = fmaf(imaginary, kTwoOverPiRest, fmaf(imaginary, kTwoOverPi, -turn));
+}
+
+__device__ inline void scan_load_rates(const ScanArgs& p, int64_t warp, int lane,
+                                       ScanRates<false>& rates) {
 #pragma unroll
   for (int c = 0; c < 4; ++c) {
 #pragma unroll
-    for (int n = 0; n < 4; ++n) decay[c][n] = 0;
+    for (int n = 0; n < 4; ++n) rates.scale[c][n] = 0;
   }
   scan_each_state(p, warp, lane, [&](int64_t channel, int state, int c, int n) {
-    decay[c][n] = scan_decay(p.A[channel * p.d_state + state]);
+    rates.scale[c][n] = scan_decay(p.A[channel * p.d_state + state]);
+  });
+}
+
+__device__ inline void scan_load_rates(const ScanArgs& p, int64_t warp, int lane,
+                                       ScanRates<true>& rates) {
+#pragma unroll
+  for (int c = 0; c < 4; ++c) {
+#pragma unroll
+    for (int k = 0; k < 2; ++k) rates.scale[c][k] = rates.turn[c][k] = rates.rest[c][k] = 0;
+  }
+  scan_each_state(p, warp, lane, [&](int64_t channel, int state, int c, int n) {
+    const float value = p.A[channel * p.d_state + state];
+    if (n % 2 == 0)
+      rates.scale[c][n / 2] = scan_decay(value);
+    else
+      scan_split_turn(value, rates.turn[c][n / 2], rates.rest[c][n / 2]);
   });
 }
 
@@ -453,22 +517,71 @@ __device__ inline void scan_load_carry(const ScanArgs& p, const ScanPlace& place
   }
 }
 
-// What leaves it. delta_sum: of the lane's 8 channels over its steps.
-__device__ inline void scan_store_carry(const ScanArgs& p, const ScanPlace& place, bool cut,
-                                        int lane, const float (&state)[4][4],
-                                        float (&delta_sum)[8]) {
-  scan_store_tile(p.carries.states + (place.part * p.channel_warps + place.warp) * kScanTile, lane,
-                  state);
+// The sum of delta' of the lane's 8 channels over its steps.
+template <bool kComplex>
+struct ScanDeltaSum {
+  float sum[8] = {};
+
+  __device__ void add(const float (&delta)[8]) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) sum[i] += delta[i];
+  }
+};
+
+// With what rounding took from it: a segment turns its states many times, and the angle's absolute
+// error counts.
+template <>
+struct ScanDeltaSum<true> {
+  float sum[8] = {};
+  float rest[8] = {};
+
+  __device__ void add(const float (&delta)[8]) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) add(i, delta[i], 0);
+  }
+  __device__ void add(int i, float value, float value_rest) {
+    const float before = sum[i];
+    sum[i] = before + value;
+    const float added = sum[i] - before;
+    rest[i] += (before - (sum[i] - added)) + (value - added) + value_rest;
+  }
+};
+
+// Over the lanes that share channels.
+__device__ inline void scan_sum_lanes(ScanDeltaSum<false>& deltas) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    delta_sum[i] += __shfl_xor_sync(~0u, delta_sum[i], 4);
-    delta_sum[i] += __shfl_xor_sync(~0u, delta_sum[i], 8);
-    delta_sum[i] += __shfl_xor_sync(~0u, delta_sum[i], 16);
+    deltas.sum[i] += __shfl_xor_sync(~0u, deltas.sum[i], 4);
+    deltas.sum[i] += __shfl_xor_sync(~0u, deltas.sum[i], 8);
+    deltas.sum[i] += __shfl_xor_sync(~0u, deltas.sum[i], 16);
   }
-  if (lane < 4)
-    scan_store8(p.carries.delta_sums + (place.part * p.channel_warps + place.warp) * kScanChannels +
-                    lane * 8,
-                delta_sum);
+}
+
+__device__ inline void scan_sum_lanes(ScanDeltaSum<true>& deltas) {
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+#pragma unroll
+    for (int mask = 4; mask <= 16; mask *= 2) {
+      const float sum = __shfl_xor_sync(~0u, deltas.sum[i], mask);
+      const float rest = __shfl_xor_sync(~0u, deltas.rest[i], mask);
+      deltas.add(i, sum, rest);
+    }
+  }
+}
+
+// What leaves it.
+template <bool kComplex>
+__device__ inline void scan_store_carry(const ScanArgs& p, const ScanPlace& place, bool cut,
+                                        int lane, const float (&state)[4][4],
+                                        ScanDeltaSum<kComplex>& deltas) {
+  scan_store_tile(p.carries.states + (place.part * p.channel_warps + place.warp) * kScanTile, lane,
+                  state);
+  scan_sum_lanes(deltas);
+  if (lane < 4) {
+    const int64_t at = (place.part * p.channel_warps + place.warp) * kScanChannels + lane * 8;
+    scan_store8(p.carries.delta_sums + at, deltas.sum);
+    if constexpr (kComplex) scan_store8(p.carries.delta_rests + at, deltas.rest);
+  }
   if (place.warp == 0 && lane == 0) p.carries.cuts[place.part] = cut;
 }
 
@@ -485,6 +598,87 @@ __device__ inline float scan_reciprocal(float x) {
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+}
+
+// cos and sin of time turn + more quarter turns. Beyond 2^22 of them the angle is arbitrary.
+__device__ inline void scan_cos_sin(float time, float turn, float more, float& cos, float& sin) {
+  constexpr float kMagic = 12582912;  // 1.5 x 2^23: adding it rounds to an integer
+  const float shifted = fmaf(time, turn, kMagic);
+  float r = fmaf(time, turn, kMagic - shifted) + more;
+  r = fabsf(r) > 1 ? 0 : r;
+  const float r2 = r * r;
+  // The first coefficient, pi / 2, has two parts: its rounding error would turn every step the same
+  // way.
+  float p = fmaf(-0.0046048342f, r2, 0.079681413f);
+  p = fmaf(p, r2, -0.64596363f);
+  p = fmaf(p, r2, -4.371139e-8f);
+  const float s = fmaf(r, 1.57079637f, p * r);
+  float q = fmaf(0.00090402167f, r2, -0.020860288f);
+  q = fmaf(q, r2, 0.25366924f);
+  q = fmaf(q, r2, -1.23370054f);
+  const float c = fmaf(q, r2, 1.0f);
+  const uint32_t quarter = __float_as_uint(shifted);
+  const bool odd = (quarter & 1) != 0;
+  cos = __uint_as_float(__float_as_uint(odd ? s : c) ^ ((quarter + 1) << 30 & 0x80000000u));
+  sin = __uint_as_float(__float_as_uint(odd ? c : s) ^ (quarter << 30 & 0x80000000u));
+}
+
+struct ScanComplex {
+  float real, imaginary;
+};
+
+__device__ inline ScanComplex scan_decay(const ScanRates<true>& rates, int c, int k, float time) {
+  float cos, sin;
+  scan_cos_sin(time, rates.turn[c][k], time * rates.rest[c][k], cos, sin);
+  const float modulus = scan_exp2(time * rates.scale[c][k]);
+  return {modulus * cos, modulus * sin};
+}
+
+// One step of the lane's states of channel c: h = exp(delta' A) h + delta' u B, and, with kOutput,
+// y += C h.
+template <bool kOutput>
+__device__ inline void scan_advance(const ScanRates<false>& rates, int c, float time, float input,
+                                    const float (&B)[4], const float (&C)[4], float (&h)[4],
+                                    float& y) {
+#pragma unroll
+  for (int n = 0; n < 4; ++n) {
+    h[n] = fmaf(scan_exp2(time * rates.scale[c][n]), h[n], input * B[n]);
+    if (kOutput) y = fmaf(C[n], h[n], y);
+  }
+}
+
+template <bool kOutput>
+__device__ inline void scan_advance(const ScanRates<true>& rates, int c, float time, float input,
+                                    const float (&B)[4], const float (&C)[4], float (&h)[4],
+                                    float& y) {
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+    const ScanComplex a = scan_decay(rates, c, k, time);
+    const float real = h[2 * k];
+    const float imaginary = h[2 * k + 1];
+    h[2 * k] = fmaf(-a.imaginary, imaginary, fmaf(a.real, real, input * B[2 * k]));
+    h[2 * k + 1] = fmaf(a.imaginary, real, fmaf(a.real, imaginary, input * B[2 * k + 1]));
+    if (kOutput) y = fmaf(-C[2 * k + 1], h[2 * k + 1], fmaf(C[2 * k], h[2 * k], y));
+  }
+}
+
+// One step back of the adjoint state alone: g = conj(exp(delta' A)) (g + dy conj(C)).
+__device__ inline void scan_retreat(const ScanRates<false>& rates, int c, float time, float dy,
+                                    const float (&C)[4], float (&g)[4]) {
+#pragma unroll
+  for (int n = 0; n < 4; ++n) g[n] = scan_exp2(time * rates.scale[c][n]) * fmaf(dy, C[n], g[n]);
+}
+
+__device__ inline void scan_retreat(const ScanRates<true>& rates, int c, float time, float dy,
+                                    const float (&C)[4], float (&g)[4]) {
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+    const ScanComplex a = scan_decay(rates, c, k, time);
+    const float real = fmaf(dy, C[2 * k], g[2 * k]);
+    const float imaginary = fmaf(-dy, C[2 * k + 1], g[2 * k + 1]);
+    g[2 * k] = fmaf(a.real, real, a.imaginary * imaginary);
+    g[2 * k + 1] = fmaf(a.real, imaginary, -a.imaginary * real);
+  }
 }
 
 // e^-|x|. The product's rounding error goes back in, or it would grow with |x|.

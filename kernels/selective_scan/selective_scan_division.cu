@@ -50,7 +50,48 @@ struct ComposeArgs {
   bool adjoint;
 };
 
+// What four states of a channel become over a segment: own + exp(A sum) running.
+template <bool kComplex>
+struct Composition {
+  float decay[4] = {};
+
+  __device__ void set(int n, float A) { decay[n] = scan_decay(A); }
+  __device__ void apply(bool /*adjoint*/, float sum, float /*rest*/, const float (&own)[4],
+                        float (&running)[4]) const {
+#pragma unroll
+    for (int n = 0; n < 4; ++n) running[n] = fmaf(exp2f(decay[n] * sum), running[n], own[n]);
+  }
+};
+
+template <>
+struct Composition<true> {
+  float scale[2] = {}, turn[2] = {}, turn_rest[2] = {};
+
+  __device__ void set(int n, float A) {
+    if (n % 2 == 0)
+      scale[n / 2] = scan_decay(A);
+    else
+      scan_split_turn(A, turn[n / 2], turn_rest[n / 2]);
+  }
+  __device__ void apply(bool adjoint, float sum, float rest, const float (&own)[4],
+                        float (&running)[4]) const {
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      float cos, sin;
+      scan_cos_sin(sum, turn[k], fmaf(sum, turn_rest[k], rest * turn[k]), cos, sin);
+      const float modulus = exp2f(scale[k] * sum);
+      const float a = modulus * cos;
+      const float b = adjoint ? -modulus * sin : modulus * sin;
+      const float real = running[2 * k];
+      const float imaginary = running[2 * k + 1];
+      running[2 * k] = fmaf(-b, imaginary, fmaf(a, real, own[2 * k]));
+      running[2 * k + 1] = fmaf(b, real, fmaf(a, imaginary, own[2 * k + 1]));
+    }
+  }
+};
+
 // A thread composes the segments for four states of a channel.
+template <bool kComplex>
 __global__ void __launch_bounds__(kScanThreads)
     compose_kernel(const __grid_constant__ ComposeArgs p) {
   constexpr int kBatch = 8;  // loads in flight
@@ -62,11 +103,11 @@ __global__ void __launch_bounds__(kScanThreads)
   const int64_t batch = index / 128 / p.channel_warps;
   const int64_t channel = warp * kScanChannels + lane / 4 * 4 + c;
   const int state = p.first_state + lane % 4 * 4;
-  float decay[4];
+  Composition<kComplex> composition;
+#pragma unroll
   for (int n = 0; n < 4; ++n)
-    decay[n] = channel < p.channels && state + n < p.d_state
-                   ? scan_decay(p.A[channel * p.d_state + state + n])
-                   : 0;
+    if (channel < p.channels && state + n < p.d_state)
+      composition.set(n, p.A[channel * p.d_state + state + n]);
 
   float4* states = reinterpret_cast<float4*>(p.carries.states) + c * 32 + lane;
   const auto part_of = [&](int64_t i) {
@@ -76,6 +117,7 @@ __global__ void __launch_bounds__(kScanThreads)
   for (int64_t first = 0; first < p.segments; first += kBatch) {
     float4 leaving[kBatch];
     float sums[kBatch];
+    float rests[kBatch];
     bool cuts[kBatch];
 #pragma unroll
     for (int k = 0; k < kBatch; ++k) {
@@ -83,7 +125,9 @@ __global__ void __launch_bounds__(kScanThreads)
       if (first + k >= p.segments - 1) continue;
       const int64_t part = part_of(first + k);
       leaving[k] = states[(part * p.channel_warps + warp) * (kScanTile / 4)];
-      sums[k] = p.carries.delta_sums[part * p.channel_warps * kScanChannels + channel];
+      const int64_t row = part * p.channel_warps * kScanChannels + channel;
+      sums[k] = p.carries.delta_sums[row];
+      if constexpr (kComplex) rests[k] = p.carries.delta_rests[row];
       cuts[k] = p.carries.cuts[part] != 0;
     }
 #pragma unroll
@@ -93,9 +137,12 @@ __global__ void __launch_bounds__(kScanThreads)
           make_float4(running[0], running[1], running[2], running[3]);
       if (first + k == p.segments - 1) break;
       const float own[4] = {leaving[k].x, leaving[k].y, leaving[k].z, leaving[k].w};
+      if (cuts[k]) {
 #pragma unroll
-      for (int n = 0; n < 4; ++n)
-        running[n] = cuts[k] ? own[n] : fmaf(exp2f(decay[n] * sums[k]), running[n], own[n]);
+        for (int n = 0; n < 4; ++n) running[n] = own[n];
+        continue;
+      }
+      composition.apply(p.adjoint, sums[k], rests[k], own, running);
     }
   }
 }
@@ -156,7 +203,9 @@ void scan_compose_segments(const SelectiveScanParams& params, const ScanDivision
                          static_cast<int>(params.d_state),
                          state_tile * kScanStates,
                          adjoint};
-  scan_launch(compose_kernel, divide_up(quads, kScanThreads), 0, args, stream);
+  const int64_t blocks = divide_up(quads, kScanThreads);
+  params.complex ? scan_launch(compose_kernel<true>, blocks, 0, args, stream)
+                 : scan_launch(compose_kernel<false>, blocks, 0, args, stream);
 }
 
 void scan_pass_empty_sequences(const SelectiveScanParams& params, const void* from, void* to,

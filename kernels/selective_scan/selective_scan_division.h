@@ -11,7 +11,7 @@ namespace strandwave::kernels {
 
 constexpr int kScanSteps = 8;      // positions of a chunk
 constexpr int kScanChannels = 32;  // of a warp
-constexpr int kScanStates = 16;    // of a warp
+constexpr int kScanStates = 16;    // of a warp: real numbers, so half as many complex states
 constexpr int kScanWarps = 4;      // of a block
 constexpr int kScanThreads = 32 * kScanWarps;
 constexpr int kScanTile = kScanChannels * kScanStates;  // floats of a warp's state
@@ -38,8 +38,9 @@ ScanDivision scan_division(const SelectiveScanParams& params);
 struct ScanCarries {
   float* states =
       nullptr;  // (batch, segments, channel_warps, kScanTile), a warp's state in thread order
-  float* delta_sums = nullptr;  // (batch, segments, channel_warps x 32)
-  int32_t* cuts = nullptr;      // (batch, segments): nothing passes through this segment
+  float* delta_sums = nullptr;   // (batch, segments, channel_warps x 32)
+  float* delta_rests = nullptr;  // complex: what rounding took from the sums
+  int32_t* cuts = nullptr;       // (batch, segments): nothing passes through this segment
 };
 
 // Hands out pieces of a workspace; with a null base it only counts.
@@ -59,6 +60,7 @@ class ScanWorkspace {
     ScanCarries carries;
     carries.states = take(parts * division.channel_warps * kScanTile);
     carries.delta_sums = take(parts * division.padded_channels());
+    if (params.complex) carries.delta_rests = take(parts * division.padded_channels());
     carries.cuts = reinterpret_cast<int32_t*>(take(parts));
     return carries;
   }

@@ -57,9 +57,9 @@ __device__ inline void copy_chunk(const ForwardArgs& p, const ScanPlace& place, 
   __pipeline_commit();
 }
 
-template <typename Io>
+template <typename Io, bool kComplex>
 __device__ inline void prepare(const ForwardArgs& p, const ScanPiece& piece, int buffer, int lane,
-                               ForwardShared<Io>& shared, float (&delta_sum)[8]) {
+                               ForwardShared<Io>& shared, ScanDeltaSum<kComplex>& deltas) {
   const int step = lane / 4;
   const int column = lane % 4 * 8;
   const bool has = piece.has(step);
@@ -72,17 +72,17 @@ __device__ inline void prepare(const ForwardArgs& p, const ScanPiece& piece, int
   for (int i = 0; i < 8; ++i) {
     u[i] = has ? delta[i] * u[i] : 0;
     delta[i] = has ? delta[i] : 0;
-    delta_sum[i] += delta[i];
   }
+  deltas.add(delta);
   scan_store8(&shared.decay_time[step][column], delta);
   scan_store8(&shared.input[step][column], u);
 #pragma unroll
   for (int unit = lane; unit < kScanUnits<Io>; unit += 32)
-    scan_convert_states<Io>(shared.states[buffer], shared.float_states, piece, unit);
+    scan_convert_states<kComplex, Io>(shared.states[buffer], shared.float_states, piece, unit);
 }
 
-template <typename Io, bool kOutput>
-__device__ inline void walk(int lane, ForwardShared<Io>& shared, const float (&decay)[4][4],
+template <typename Io, bool kOutput, bool kComplex>
+__device__ inline void walk(int lane, ForwardShared<Io>& shared, const ScanRates<kComplex>& rates,
                             float (&h)[4][4]) {
   const int channel = lane / 4 * 4;
   const int state = lane % 4 * 4;
@@ -95,13 +95,8 @@ __device__ inline void walk(int lane, ForwardShared<Io>& shared, const float (&d
     if (kOutput) scan_load4(&shared.float_states[step][kScanStates + state], C);
     float y[4] = {};
 #pragma unroll
-    for (int c = 0; c < 4; ++c) {
-#pragma unroll
-      for (int n = 0; n < 4; ++n) {
-        h[c][n] = fmaf(scan_exp2(time[c] * decay[c][n]), h[c][n], input[c] * B[n]);
-        if (kOutput) y[c] = fmaf(C[n], h[c][n], y[c]);
-      }
-    }
+    for (int c = 0; c < 4; ++c)
+      scan_advance<kOutput>(rates, c, time[c], input[c], B, C, h[c], y[c]);
     if (kOutput) shared.y[step][lane] = scan_sum_states(y, lane);
   }
 }
@@ -142,7 +137,7 @@ __device__ inline void finish(const ForwardArgs& p, const ScanPlace& place, cons
 }
 
 // kOutput: the scan proper; else only states (end states of segments, checkpoints, final states).
-template <typename Io, bool kOutput>
+template <typename Io, bool kOutput, bool kComplex>
 __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
     forward_kernel(const __grid_constant__ ForwardArgs p) {
   const ScanPlace place = scan_place(p);
@@ -160,9 +155,10 @@ __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
   // Only the segment's last sequence reaches its end state.
   int64_t position = ends_only ? max(place.begin, sequence.begin) : place.begin;
   const bool cut = sequence.begin >= place.begin;
-  float decay[4][4], h[4][4];
-  float delta_sum[8] = {};
-  scan_load_decay(p, place.warp, lane, decay);
+  ScanRates<kComplex> rates;
+  float h[4][4];
+  ScanDeltaSum<kComplex> deltas;
+  scan_load_rates(p, place.warp, lane, rates);
   scan_load_carry(p, place, place.segment > 0 && !ends_only, lane, h);
 
   int64_t chunk = position / kScanSteps * kScanSteps;
@@ -183,9 +179,9 @@ __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
         const int64_t row = scan_state_row(p, place.batch, sequence.order);
         scan_load_state(p, p.initial_state, row, place.warp, lane, h);
       }
-      prepare<Io>(p, piece, scan_buffer(chunk), lane, shared, delta_sum);
+      prepare<Io>(p, piece, scan_buffer(chunk), lane, shared, deltas);
       __syncwarp();
-      walk<Io, kOutput>(lane, shared, decay, h);
+      walk<Io, kOutput>(lane, shared, rates, h);
       __syncwarp();
       if (kOutput) finish<Io>(p, place, piece, chunk, lane, shared);
       position = end;
@@ -196,10 +192,10 @@ __global__ void __launch_bounds__(kScanThreads, kBlocksPerProcessor)
       }
     }
   }
-  if (ends_only) scan_store_carry(p, place, cut, lane, h, delta_sum);
+  if (ends_only) scan_store_carry(p, place, cut, lane, h, deltas);
 }
 
-template <typename Io>
+template <typename Io, bool kComplex>
 void forward_tile(const SelectiveScanForwardParams& params, const ScanDivision& division,
                   int state_tile, const ScanCarries& carries, float* checkpoints, float* sums,
                   CUstream_st* stream) {
@@ -210,17 +206,17 @@ void forward_tile(const SelectiveScanForwardParams& params, const ScanDivision& 
   constexpr int kShared = kScanWarps * sizeof(ForwardShared<Io>);
   if (args.segments > 1) {
     args.ends_only = true;
-    scan_launch(forward_kernel<Io, false>, blocks, kShared, args, stream);
+    scan_launch(forward_kernel<Io, false, kComplex>, blocks, kShared, args, stream);
     args.ends_only = false;
     scan_compose_segments(params, division, division.forward, state_tile, false, carries, stream);
   }
   args.final_state = static_cast<float*>(params.final_state);
   args.checkpoints = checkpoints;
   if (params.out.data == nullptr)
-    return scan_launch(forward_kernel<Io, false>, blocks, kShared, args, stream);
+    return scan_launch(forward_kernel<Io, false, kComplex>, blocks, kShared, args, stream);
   args.out = scan_rows<ScanOutput>(params.out, params, params.channels, sizeof(Io));
   args.sums = sums;
-  scan_launch(forward_kernel<Io, true>, blocks, kShared, args, stream);
+  scan_launch(forward_kernel<Io, true, kComplex>, blocks, kShared, args, stream);
 }
 
 }  // namespace
@@ -228,16 +224,10 @@ void forward_tile(const SelectiveScanForwardParams& params, const ScanDivision& 
 void scan_forward_tile(const SelectiveScanForwardParams& params, const ScanDivision& division,
                        int state_tile, const ScanCarries& carries, float* checkpoints, float* sums,
                        CUstream_st* stream) {
-  switch (params.dtype) {
-    case Dtype::kBFloat16:
-      return forward_tile<BFloat16>(params, division, state_tile, carries, checkpoints, sums,
-                                    stream);
-    case Dtype::kFloat16:
-      return forward_tile<Float16>(params, division, state_tile, carries, checkpoints, sums,
-                                   stream);
-    default:
-      return forward_tile<float>(params, division, state_tile, carries, checkpoints, sums, stream);
-  }
+  scan_with_types(params, [&](auto io, auto complex) {
+    forward_tile<decltype(io), complex.value>(params, division, state_tile, carries, checkpoints,
+                                              sums, stream);
+  });
 }
 
 }  // namespace strandwave::kernels

@@ -34,7 +34,8 @@ struct SelectiveScanTask {
 // What passes from segment to segment, of the parameter type.
 struct SelectiveScanCarries {
   void* states = nullptr;      // (batch, segments, d_state, channels)
-  void* delta_sums = nullptr;  // (batch, segments, channels)
+  void* delta_sums = nullptr;  // (batch, segments, rows, channels): rows is 2 with complex states,
+                               // the second for rounding errors of the first, else 1
 };
 
 // Checkpoints: (batch, chunks, d_state, channels), of the parameter type.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/base/error.h"
@@ -34,7 +35,10 @@ Composed composed(const Mamba& mamba, const Tensor& x, const std::optional<Tenso
   const auto p = mamba.named_parameters();
   const int64_t d_inner = mamba.d_inner();
   const int64_t rank = mamba.dt_rank();
-  const int64_t n = mamba.config().d_state;
+  const bool complex = mamba.config().complex;
+  const int64_t n = (complex ? 2 : 1) * mamba.config().d_state;
+  Tensor A = -p["A_log"].exp();
+  if (complex) A = torch::complex(A, p["A_imag"]);
   std::optional<Tensor> cu_seqlens;
   if (layout != nullptr) cu_seqlens = layout->cu_seqlens();
   const Tensor xz = torch::linear(x, p["in_proj.weight"], p["in_proj.bias"]);
@@ -43,25 +47,32 @@ Composed composed(const Mamba& mamba, const Tensor& x, const std::optional<Tenso
                     p["conv1d.bias"], conv_state, cu_seqlens);
   const Tensor x_dbl = torch::linear(conv.out, p["x_proj.weight"]);
   const auto scan = selective_scan(
-      conv.out, torch::linear(x_dbl.narrow(2, 0, rank), p["dt_proj.weight"]), -p["A_log"].exp(),
+      conv.out, torch::linear(x_dbl.narrow(2, 0, rank), p["dt_proj.weight"]), A,
       x_dbl.narrow(2, rank, n).contiguous(), x_dbl.narrow(2, rank + n, n).contiguous(), p["D"],
       xz.narrow(2, d_inner, d_inner).contiguous(), p["dt_proj.bias"], ssm_state, cu_seqlens);
   return {torch::linear(scan.out, p["out_proj.weight"], p["out_proj.bias"]), conv.final_state,
           scan.final_state};
 }
 
+// Complex numbers become pairs.
+Tensor doubles(const Tensor& values) {
+  const Tensor x = values.detach().cpu();
+  return (x.is_complex() ? torch::view_as_real(x.resolve_conj()) : x).to(torch::kDouble);
+}
+
 double relative_error(const Tensor& a, const Tensor& b) {
-  const Tensor x = a.detach().cpu().to(torch::kDouble);
-  const Tensor y = b.detach().cpu().to(torch::kDouble);
+  const Tensor x = doubles(a);
+  const Tensor y = doubles(b);
   if (x.numel() == 0) return 0;
   return ((x - y).abs().max() / (y.abs().max() + 1e-30)).item<double>();
 }
 
-// Device, type of inputs and weights, largest relative error.
+// Device, type of inputs and weights, largest relative error, whether states are complex.
 struct Setting {
   torch::DeviceType device;
   torch::ScalarType type;
   double tolerance;
+  bool complex;
 };
 
 class MambaTest : public testing::TestWithParam<Setting> {
@@ -69,7 +80,9 @@ class MambaTest : public testing::TestWithParam<Setting> {
   void SetUp() override {
     if (GetParam().device == torch::kCUDA && !torch::cuda::is_available())
       GTEST_SKIP() << "no CUDA device";
-    mamba_ = std::make_shared<Mamba>(small_config(), kModel, 0, 11);
+    MambaConfig config = small_config();
+    config.complex = GetParam().complex;
+    mamba_ = std::make_shared<Mamba>(config, kModel, 0, 11);
     mamba_->to(GetParam().device);
     mamba_->to(GetParam().type);
     torch::NoGradGuard no_grad;
@@ -86,8 +99,14 @@ class MambaTest : public testing::TestWithParam<Setting> {
 
   MixerState state(int64_t sequences, uint64_t seed) const {
     return {{{"conv", values({sequences, 3, mamba_->d_inner()}, seed)},
-             {"ssm", values({sequences, mamba_->d_inner(), 5}, seed + 1)}},
+             {"ssm", states({sequences, mamba_->d_inner(), 5}, seed + 1)}},
             {}};
+  }
+
+  // Of the type of states.
+  Tensor states(at::IntArrayRef shape, uint64_t seed) const {
+    if (!GetParam().complex) return values(shape, seed);
+    return torch::complex(values(shape, seed), values(shape, seed + 100));
   }
 
   double tolerance() const { return GetParam().tolerance; }
@@ -123,7 +142,7 @@ TEST_P(MambaTest, OutputsAndGradientsEqualTheComposition) {
 
       const std::vector<Tensor> directions = {values(out.y.sizes(), 5),
                                               values(expected.conv_state.sizes(), 6),
-                                              values(expected.ssm_state.sizes(), 7)};
+                                              states(expected.ssm_state.sizes(), 7)};
       const auto ours = torch::autograd::grad(
           {out.y, final_state.at("conv"), final_state.at("ssm")}, leaves, directions);
       const auto theirs = torch::autograd::grad(
@@ -143,7 +162,7 @@ TEST_P(MambaTest, GradientOfTheFinalStateAlone) {
   input.want_final_state = true;
   const MixerOutput out = mamba_->forward(x, input);
   const Composed expected = composed(*mamba_, x, {}, {}, nullptr);
-  const Tensor direction = values(expected.ssm_state.sizes(), 3);
+  const Tensor direction = states(expected.ssm_state.sizes(), 3);
   const auto ours = torch::autograd::grad({out.final_state->tensors.at("ssm")}, {x}, {direction});
   const auto theirs = torch::autograd::grad({expected.ssm_state}, {x}, {direction});
   EXPECT_LT(relative_error(ours[0], theirs[0]), 10 * tolerance());
@@ -245,19 +264,24 @@ TEST_P(MambaTest, RefusesWhatDoesNotFit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, MambaTest,
-                         testing::Values(Setting{torch::kCPU, torch::kDouble, 1e-11},
-                                         Setting{torch::kCPU, torch::kFloat, 2e-5}));
+                         testing::Values(Setting{torch::kCPU, torch::kDouble, 1e-11, false},
+                                         Setting{torch::kCPU, torch::kFloat, 2e-5, false},
+                                         Setting{torch::kCPU, torch::kDouble, 1e-11, true},
+                                         Setting{torch::kCPU, torch::kFloat, 2e-5, true}));
 INSTANTIATE_TEST_SUITE_P(Cuda, MambaTest,
-                         testing::Values(Setting{torch::kCUDA, torch::kFloat, 5e-5}));
+                         testing::Values(Setting{torch::kCUDA, torch::kFloat, 5e-5, false},
+                                         Setting{torch::kCUDA, torch::kFloat, 5e-5, true}));
 
-class MambaLoweredTest : public testing::TestWithParam<torch::DeviceType> {};
+class MambaLoweredTest : public testing::TestWithParam<std::tuple<torch::DeviceType, bool>> {};
 
 TEST_P(MambaLoweredTest, MatricesInBfloat16AndTheRestExact) {
-  if (GetParam() == torch::kCUDA && !torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
-  Mamba mamba(small_config(), 64, 0, 3);
-  mamba.to(GetParam());
-  Tensor x =
-      normal_tensor({2, 40, 64}, 1.0, RandomStream(1, RandomPurpose::kSynthetic)).to(GetParam());
+  const auto [device, complex] = GetParam();
+  if (device == torch::kCUDA && !torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
+  MambaConfig config = small_config();
+  config.complex = complex;
+  Mamba mamba(config, 64, 0, 3);
+  mamba.to(device);
+  Tensor x = normal_tensor({2, 40, 64}, 1.0, RandomStream(1, RandomPurpose::kSynthetic)).to(device);
   const Tensor exact = mamba.forward(x, {}).y;
   for (const char* name :
        {"in_proj.weight", "x_proj.weight", "dt_proj.weight", "out_proj.weight"}) {
@@ -276,8 +300,10 @@ TEST_P(MambaLoweredTest, MatricesInBfloat16AndTheRestExact) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, MambaLoweredTest, testing::Values(torch::kCPU));
-INSTANTIATE_TEST_SUITE_P(Cuda, MambaLoweredTest, testing::Values(torch::kCUDA));
+INSTANTIATE_TEST_SUITE_P(Cpu, MambaLoweredTest,
+                         testing::Combine(testing::Values(torch::kCPU), testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(Cuda, MambaLoweredTest,
+                         testing::Combine(testing::Values(torch::kCUDA), testing::Bool()));
 
 TEST(MambaInitialisation, NamesShapesAndDistributions) {
   MambaConfig config;
@@ -314,6 +340,51 @@ TEST(MambaInitialisation, NamesShapesAndDistributions) {
   EXPECT_NEAR(dt.log().mean().item<double>(), std::log(0.01), 0.4);  // log-uniform
 }
 
+TEST(MambaInitialisation, ComplexStates) {
+  for (const std::string init : {"n", "lin"}) {
+    const nlohmann::json options = {{"complex", true}, {"complex_init", init}, {"d_state", 6}};
+    const MambaConfig config = MambaConfig::from_json(options);
+    const Mamba mamba(config, 64, 2, 5);
+    const auto p = mamba.named_parameters();
+    EXPECT_EQ(p["x_proj.weight"].sizes(), at::IntArrayRef({4 + 4 * 6, 128}));
+    EXPECT_LT(relative_error(p["A_log"].exp(), torch::full({128, 6}, 0.5)), 1e-7);
+    const double step = init == "lin" ? std::acos(-1.0) : 1;
+    EXPECT_LT(relative_error(p["A_imag"][77], torch::arange(6, torch::kDouble) * step), 1e-7);
+    EXPECT_EQ(MambaConfig::from_json(config.to_json()).to_json(), config.to_json());
+    EXPECT_EQ(config.to_json().at("complex_init"), init);
+    EXPECT_EQ(mamba.allocate_state(2, 1, torch::kBFloat16).tensors.at("ssm").scalar_type(),
+              torch::kComplexFloat);
+  }
+  EXPECT_FALSE(MambaConfig{}.to_json().contains("complex"));
+}
+
+// With imaginary parts zero, twice the state's term of the real layer.
+TEST(MambaInitialisation, ComplexStatesWithoutImaginaryPartsAreRealOnes) {
+  const torch::NoGradGuard no_grad;
+  MambaConfig config = small_config();
+  config.bias = false;
+  Mamba real(config, kModel, 0, 11);
+  config.complex = true;
+  Mamba complex(config, kModel, 0, 11);
+  const auto from = real.named_parameters();
+  for (auto& item : complex.named_parameters()) {
+    if (item.key() == "A_imag") {
+      item.value().zero_();
+    } else if (item.key() == "x_proj.weight") {
+      item.value().zero_();
+      item.value().narrow(0, 0, 3).copy_(from["x_proj.weight"].narrow(0, 0, 3));
+      for (int64_t row = 0; row < 10; ++row)
+        item.value()[3 + 2 * row].copy_(from["x_proj.weight"][3 + row]);
+    } else {
+      item.value().copy_(from[item.key()]);
+    }
+    if (item.key() == "D") item.value().zero_();
+  }
+  from["D"].zero_();
+  const Tensor x = normal_tensor({2, 30, kModel}, 1.0, RandomStream(1, RandomPurpose::kSynthetic));
+  EXPECT_LT(relative_error(complex.forward(x, {}).y, 2 * real.forward(x, {}).y), 1e-5);
+}
+
 TEST(MambaInitialisation, DependsOnSeedAndLayerOnly) {
   const auto weight = [](int64_t layer, uint64_t seed) {
     return Mamba({}, 32, layer, seed).named_parameters()["in_proj.weight"];
@@ -344,9 +415,12 @@ TEST(MixerRegistry, MakesAndRefuses) {
   EXPECT_NE(message({"mamba", {{"d_state", 257}}}).find("from 1 to 256, got 257"),
             std::string::npos);
   EXPECT_NE(message({"mamba", {{"d_conv", 5}}}).find("from 2 to 4, got 5"), std::string::npos);
+  EXPECT_NE(message({"mamba", {{"complex_init", "lin"}}}).find("needs \"complex\": true"),
+            std::string::npos);
   EXPECT_NE(message({"mamba", {{"dt_min", 0.5}, {"dt_max", 0.1}}}).find("got 0.1"),
             std::string::npos);
-  EXPECT_EQ(mixer_kinds(), std::vector<std::string>{"mamba"});
+  const std::vector<std::string> kinds = mixer_kinds();
+  EXPECT_EQ(std::count(kinds.begin(), kinds.end(), "mamba"), 1);
 }
 
 }  // namespace

@@ -67,9 +67,9 @@ class RandomTensors {
   std::mt19937_64 engine_;
 };
 
-// Largest relative error of one rounding to `type`.
+// Largest relative error of one rounding to `type`, complex or not.
 inline double rounding(at::ScalarType type) {
-  switch (type) {
+  switch (c10::toRealValueType(type)) {
     case at::kBFloat16:
       return std::ldexp(1.0, -9);
     case at::kHalf:
@@ -81,8 +81,10 @@ inline double rounding(at::ScalarType type) {
   }
 }
 
+// Complex numbers become pairs.
 inline at::Tensor to_reference(const at::Tensor& tensor) {
-  return tensor.detach().to(at::kCPU, at::kDouble);
+  const at::Tensor values = tensor.detach().cpu();
+  return (values.is_complex() ? at::view_as_real(values.resolve_conj()) : values).to(at::kDouble);
 }
 
 // max |a - b|, 0 for empty tensors. NaN where either has one.
@@ -104,10 +106,11 @@ inline double max_magnitude(const at::Tensor& a) {
 // cuda_roundings: what float32 results on CUDA may have in both, for operators that measurably need
 // more: the scan (ex2.approx and rcp.approx are off by up to 2 ulp, and it sums over positions in
 // the order of the sequence, where ATen sums pairwise) and cross entropy (products over pieces of
-// tokens).
+// tokens). cpu_roundings: the same on the CPU.
 class ErrorRule {
  public:
-  explicit ErrorRule(double cuda_roundings = 0) : cuda_roundings_(cuda_roundings) {}
+  explicit ErrorRule(double cuda_roundings = 0, double cpu_roundings = 0)
+      : cuda_roundings_(cuda_roundings), cpu_roundings_(cpu_roundings) {}
 
   void add(const at::Tensor& ours, const at::Tensor& baseline, const at::Tensor& reference) {
     if (ours.sizes() != reference.sizes() || ours.scalar_type() != baseline.scalar_type()) {
@@ -118,7 +121,8 @@ class ErrorRule {
       return;
     }
     type_ = ours.scalar_type();
-    more_ = ours.is_cuda() && type_ == at::kFloat ? cuda_roundings_ : 0;
+    more_ = ours.is_cuda() ? cuda_roundings_ : cpu_roundings_;
+    if (c10::toRealValueType(type_) != at::kFloat) more_ = 0;
     if (ours.numel() == 0) return;
     const at::Tensor expected = to_reference(reference);
     ours_.add(to_reference(ours) - expected);
@@ -159,7 +163,7 @@ class ErrorRule {
 
   std::string mismatch_;
   at::ScalarType type_ = at::kFloat;
-  double cuda_roundings_;
+  double cuda_roundings_, cpu_roundings_;
   double more_ = 0;
   Size ours_, baseline_, reference_;
 };
