@@ -1,5 +1,7 @@
 #include "core/layers/parameters.h"
 
+#include <cmath>
+
 #include "kernels/common/parallel.h"
 
 namespace strandwave {
@@ -27,6 +29,10 @@ ParameterGroup::ParameterGroup(torch::Tensor weight_values, torch::Tensor bias_v
   if (bias_values.defined()) bias = register_parameter("bias", std::move(bias_values));
 }
 
+torch::Tensor ParameterGroup::linear(const torch::Tensor& x) const {
+  return torch::linear(x, weight, bias.defined() ? bias.to(x.scalar_type()) : bias);
+}
+
 RandomStream initialization_stream(uint64_t seed, int64_t layer, int64_t tensor) {
   return {seed, RandomPurpose::kInitialization, static_cast<uint64_t>(layer),
           static_cast<uint64_t>(tensor)};
@@ -39,6 +45,16 @@ torch::Tensor uniform_tensor(at::IntArrayRef shape, double bound, const RandomSt
 torch::Tensor normal_tensor(at::IntArrayRef shape, double standard_deviation,
                             const RandomStream& stream) {
   return drawn(shape, [&](uint64_t i) { return standard_deviation * stream.normal(i); });
+}
+
+std::shared_ptr<ParameterGroup> linear_parameters(int64_t out, int64_t in, bool bias, uint64_t seed,
+                                                  int64_t layer, int64_t tensor) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+  const auto drawn = [&](at::IntArrayRef shape, int64_t stream) {
+    return uniform_tensor(shape, bound, initialization_stream(seed, layer, stream));
+  };
+  return std::make_shared<ParameterGroup>(drawn({out, in}, tensor),
+                                          bias ? drawn({out}, tensor + 1) : torch::Tensor());
 }
 
 torch::ScalarType exact_type(torch::ScalarType type) {

@@ -4,7 +4,9 @@
 
 #include "core/base/error.h"
 #include "core/base/spelling.h"
+#include "core/layers/attention.h"
 #include "core/layers/mamba.h"
+#include "core/layers/mlp.h"
 
 namespace strandwave {
 namespace {
@@ -26,7 +28,9 @@ constexpr Kind kind() {
 
 const std::map<std::string, Kind>& kinds() {
   static const std::map<std::string, Kind> kKinds = {
+      {"attention", kind<Attention, AttentionConfig>()},
       {"mamba", kind<Mamba, MambaConfig>()},
+      {"mlp", kind<Mlp, MlpConfig>()},
   };
   return kKinds;
 }
