@@ -129,7 +129,7 @@ void add_bench_operators(CLI::App& bench) {
   command->add_option("--filter", options->benchmark.filter,
                       "Only cases whose name, shape or dtype contains this");
   command->add_option("--seconds", options->benchmark.seconds, "Seconds of measuring per case")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command->add_flag("--list", options->list, "Only print the cases");
   add_figures_options(*command, options->output);

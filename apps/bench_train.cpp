@@ -131,22 +131,22 @@ void add_bench_train(CLI::App& bench) {
   auto options = std::make_shared<Options>();
   add_model_options(*command, options->model);
   command->add_option("--vocabulary", options->vocabulary, "Rows of the embedding")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command->add_option("--batch", options->batch, "Sequences per step")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command->add_option("--length", options->length, "Tokens per sequence")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command->add_option("--precision", options->precision, "auto (bf16 on a GPU), fp32 or bf16")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->capture_default_str();
   command->add_option("--warmup", options->warmup, "Steps before the timing")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command->add_option("--repeats", options->repeats, "Timed steps")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command->add_flag("--recompute", options->recompute,
                     "Recompute activations in the backward pass");

@@ -80,18 +80,18 @@ void run(Options options) {
 void add_window_options(CLI::App& command, Options& options) {
   PretrainOptions& task = options.task;
   command.add_option("--window", task.window, "Bases per training window")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command.add_option("--batch", task.batch, "Windows per micro-batch")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command
       .add_option("--warmup-window", task.warmup_window,
                   "Window at the start, in bases, doubling up to --window; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_option("--warmup-window-steps", task.warmup_steps, "Steps until the full window")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_flag(
       "--stream", task.stream,
@@ -102,7 +102,7 @@ void add_window_options(CLI::App& command, Options& options) {
           .add_option("--chunk", task.chunk,
                       "Run a window in pieces of so many bases with the state carried over: memory "
                       "of one piece; 0: whole")
-          ->check(CLI::NonNegativeNumber)
+          ->check(non_negative_number())
           ->capture_default_str();
   command
       .add_option("--chunk-gradients", options.chunk_gradients,
@@ -116,7 +116,7 @@ void add_window_options(CLI::App& command, Options& options) {
                   "bases")
       ->allow_extra_args(false)
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber);
+      ->check(non_negative_number());
   command
       .add_option("--soft-mask", options.soft_mask,
                   "What a lower-case base counts in the loss: upper (1), weight (0.1), weight=W or "
@@ -136,7 +136,7 @@ void add_dna_pretrain(CLI::App& dna) {
   command
       ->add_option("--eval-bases", options->task.evaluation_bases,
                    "Validation on at most so many bases, evenly spread; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command->add_option("--model", options->start_from,
                       "Start from this run or model instead of a new one");

@@ -221,12 +221,12 @@ void add_dna_split(CLI::App& dna) {
   command
       ->add_option("--validation-fraction", fragments.validation_share,
                    "Part of each class that becomes validation, where none is given")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str();
   command
       ->add_option("--test-fraction", fragments.test_share,
                    "Part of each class that becomes test, where no split is given")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str();
   command->add_option("--split-seed", fragments.split_seed, "Seed of the division")
       ->capture_default_str();

@@ -57,14 +57,14 @@ void add_test_cell_options(CLI::App& command, TestOptions& test, const std::stri
   command.add_option("--test-lengths", test.lengths, lengths_help)
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command
       .add_option("--test-error-rates", test.error_rates,
                   "... and with each of these shares of substituted bases")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str();
 }
 
@@ -73,10 +73,10 @@ void add_classifier_evaluation_options(CLI::App& command, ClassifierEvaluation& 
       .add_option(
           "--length", evaluation.length,
           "Bases per fragment of a classifier's test; needed for genomes; 0: whole sequences")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_option("--test-per-class", evaluation.per_class, "Fragments per class, at most")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   add_test_cell_options(command, evaluation.test,
                         "Test a classifier at each of these lengths, in bases; 0: --length");
@@ -91,11 +91,11 @@ void add_classifier_evaluation_options(CLI::App& command, ClassifierEvaluation& 
                   "accuracy against bases read, and what a decision costs")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   command
       .add_option("--min-prob", evaluation.decide.min_prob,
                   "With --decide-at: probability of the class at which a read is decided")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str();
   command.add_option("--predictions", evaluation.predictions,
                      "Write a TSV with the prediction for each sequence of a classifier's test");

@@ -25,21 +25,21 @@ void add_genome_options(CLI::App& command, GenomeSource& source) {
   command
       .add_option("--gap", source.split.gap,
                   "Bases kept out of training on both sides of held-out regions")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   BlockOptions& blocks = source.split.blocks;
   CLI::Option* size =
       command
           .add_option("--split-blocks", blocks.size,
                       "Hold out whole blocks of so many bases, drawn over all contigs; 0: none")
-          ->check(CLI::NonNegativeNumber)
+          ->check(non_negative_number())
           ->capture_default_str();
   for (const char* other : {"--split", "--test", "--validation", "--train"})
     size->excludes(command.get_option(other));
   const auto fraction = [&](const char* name, double& value, const char* help) {
     command.add_option(name, value, help)
         ->needs(size)
-        ->check(CLI::Range(0.0, 1.0))
+        ->check(number_between(0, 1))
         ->capture_default_str();
   };
   fraction("--validation-fraction", blocks.validation,

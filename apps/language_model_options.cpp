@@ -124,13 +124,13 @@ void add_evaluation_options(CLI::App& command, EvaluationOptions& options) {
       .add_option("--test-window", options.window,
                   "Bases per window of the test; 0: the test intervals whole, run in pieces; "
                   "default: that of training")
-      ->check(CLI::NonNegativeNumber);
+      ->check(non_negative_number());
   command
       .add_option(
           "--test-bases", options.bases,
           "Test on at most so many bases, evenly spread, with --test-window 0 the first; 0: "
           "all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command
       .add_option("--markov", options.orders,
@@ -143,7 +143,7 @@ void add_evaluation_options(CLI::App& command, EvaluationOptions& options) {
       .add_option(
           "--cnn-seconds", options.cnn_seconds,
           "Seconds that the causal CNN of --baseline cnn is trained; 0: as long as the model")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
 }
 

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <filesystem>
+#include <functional>
 #include <iostream>
+#include <sstream>
 #include <thread>
 
 #include "apps/version.h"
@@ -49,19 +52,42 @@ std::string shell_quoted(const std::string& word) {
   return quoted + "'";
 }
 
-// Whether the arguments hold the option by any of its names: "--threads 2", "--threads=2", "-@ 2",
-// "-@2".
-bool gives_option(const std::vector<std::string>& arguments, const CLI::Option& option) {
-  return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
-    for (const std::string& name : option.get_lnames())
-      if (argument == "--" + name || argument.rfind("--" + name + "=", 0) == 0) return true;
-    for (const std::string& name : option.get_snames())
-      if (argument.rfind("-" + name, 0) == 0) return true;
-    return false;
-  });
+CLI::Validator check_number(const std::string& wanted, const std::function<bool(double)>& fits) {
+  return CLI::Validator(
+      [=](std::string& text) {
+        double value = 0;
+        if (CLI::detail::lexical_cast(text, value) && fits(value)) return std::string();
+        return "must be " + wanted + ", got " + text;
+      },
+      "");
+}
+
+std::string plain(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
 }
 
 }  // namespace
+
+CLI::Validator number_between(double low, double high) {
+  return check_number("a number from " + plain(low) + " to " + plain(high),
+                      [=](double value) { return value >= low && value <= high; });
+}
+
+CLI::Validator positive_number() {
+  return check_number("a number greater than 0",
+                      [](double value) { return value > 0 && std::isfinite(value); });
+}
+
+CLI::Validator non_negative_number() {
+  return check_number("a number, 0 or greater",
+                      [](double value) { return value >= 0 && std::isfinite(value); });
+}
+
+CLI::Validator finite_number() {
+  return check_number("a number", [](double value) { return std::isfinite(value); });
+}
 
 c10::Device CommonOptions::prepare() const {
   // LibTorch's CPU allocator asks the C library for every tensor. By default that maps and unmaps
@@ -133,53 +159,6 @@ void add_figures_options(CLI::App& command, FiguresOutput& output) {
   command.add_option("-o,--output", output.path,
                      "Also write the figures to this JSON file; - is stdout");
   command.add_flag("--force", output.force, "Overwrite the output file");
-}
-
-std::vector<std::string> expand_config(CLI::App& program,
-                                       const std::vector<std::string>& arguments) {
-  std::string path;
-  std::vector<std::string> rest;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i] == "--config") {
-      if (i + 1 == arguments.size()) throw usage_error("--config: a file name must follow");
-      path = arguments[++i];
-    } else if (arguments[i].rfind("--config=", 0) == 0) {
-      path = arguments[i].substr(9);
-    } else {
-      rest.push_back(arguments[i]);
-    }
-  }
-  if (path.empty()) return arguments;
-
-  std::vector<CLI::ConfigItem> items;
-  try {
-    items = CLI::ConfigTOML().from_file(path);
-  } catch (const std::exception&) {
-    throw input_error("--config " + path + ": the file cannot be read");
-  }
-  // The subcommand's words come first, then the file's values, then the flags.
-  size_t words = 0;
-  CLI::App* command = &program;
-  for (; words < rest.size(); ++words) {
-    const std::vector<CLI::App*> named = command->get_subcommands(
-        [&](const CLI::App* subcommand) { return subcommand->check_name(rest[words]); });
-    if (named.empty()) break;
-    command = named.front();
-  }
-  std::vector<std::string> expanded(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(words));
-  for (const CLI::ConfigItem& item : items) {
-    if (item.name == "++" || item.name == "--") continue;  // section marks of the reader
-    const std::string flag = "--" + item.name;
-    const CLI::Option* option = command->get_option_no_throw(flag);
-    if (option != nullptr && gives_option(rest, *option)) continue;
-    if (item.inputs.size() == 1 && (item.inputs[0] == "true" || item.inputs[0] == "false")) {
-      if (item.inputs[0] == "true") expanded.push_back(flag);
-      continue;
-    }
-    for (const std::string& value : item.inputs) expanded.push_back(flag + "=" + value);
-  }
-  expanded.insert(expanded.end(), rest.begin() + static_cast<ptrdiff_t>(words), rest.end());
-  return expanded;
 }
 
 void set_command_line(const std::vector<std::string>& arguments) {

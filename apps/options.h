@@ -12,6 +12,12 @@
 
 namespace strandwave::apps {
 
+// Checks of numbers; the messages say what was expected. nan is never accepted.
+CLI::Validator number_between(double low, double high);
+CLI::Validator positive_number();
+CLI::Validator non_negative_number();
+CLI::Validator finite_number();
+
 struct CommonOptions {
   std::string device = "auto";
   int threads = 0;  // 0: all cores
@@ -41,12 +47,6 @@ struct FiguresOutput {
   void write(const nlohmann::json& figures) const;
 };
 void add_figures_options(CLI::App& command, FiguresOutput& output);
-
-// `--config FILE`: TOML whose keys are the long names of the subcommand's options. Returns argv
-// with the file's values put in front of the flags; a flag given on the command line, by any of its
-// names, wins over the file.
-std::vector<std::string> expand_config(CLI::App& program,
-                                       const std::vector<std::string>& arguments);
 
 // The command line as one shell-quoted string, for provenance.
 void set_command_line(const std::vector<std::string>& arguments);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/arguments.h"
 #include "apps/commands.h"
 #include "apps/options.h"
 #include "apps/version.h"
@@ -39,44 +40,19 @@ void add_commands(CLI::App& program) {
   program.require_subcommand(1);
   program.set_version_flag("--version", std::string("strandwave " STRANDWAVE_VERSION
                                                     " (LibTorch " STRANDWAVE_TORCH_VERSION ")"));
-  CLI::App* dna =
-      program.add_subcommand("dna", "Genomes and reads: pretrain, finetune, classify, evaluate");
+  CLI::App* dna = program.add_subcommand(
+      "dna", "Genomes and reads: pretrain, split, finetune, classify, evaluate");
   dna->require_subcommand(1);
   add_dna_pretrain(*dna);
   add_dna_split(*dna);
   add_dna_finetune(*dna);
   add_dna_classify(*dna);
   add_dna_evaluate(*dna);
+  add_audio(program);
   add_model(program);
   add_report(program);
   add_bench(program);
   add_doctor(program);
-}
-
-const CLI::App* find_command(const CLI::App& app, const std::string& name) {
-  for (const CLI::App* command : app.get_subcommands({}))
-    if (command->get_name() == name) return command;
-  return nullptr;
-}
-
-// The first word that should be a command and is none: "dna score", or empty. CLI11 itself only
-// says that a subcommand is required.
-std::string unknown_command(const CLI::App& program, const std::vector<std::string>& arguments) {
-  const CLI::App* app = &program;
-  std::string words;
-  for (const std::string& word : arguments) {
-    if (app->get_subcommands({}).empty() || word.rfind('-', 0) == 0) return "";
-    words += (words.empty() ? "" : " ") + word;
-    const CLI::App* next = find_command(*app, word);
-    if (next == nullptr) {
-      std::string known;
-      for (const CLI::App* command : app->get_subcommands({}))
-        known += (known.empty() ? "" : ", ") + command->get_name();
-      return "there is no command '" + words + "': choose one of " + known;
-    }
-    app = next;
-  }
-  return "";
 }
 
 int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
@@ -85,6 +61,7 @@ int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
     std::cerr << program.help();
     return 2;
   }
+  const std::vector<std::string> given = arguments;
   arguments = expand_config(program, arguments);
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   try {
@@ -96,9 +73,7 @@ int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
   } catch (const CLI::CallForVersion& e) {
     return program.exit(e);
   } catch (const CLI::ParseError& e) {
-    const std::string unknown = unknown_command(program, arguments);
-    if (!unknown.empty()) return fail(unknown, 2);
-    return fail(std::string(e.what()) + "\nRun with --help for the options.", 2);
+    return fail(refusal(program, given, e.what()), 2);
   }
   debug("done; most memory in use at once: " +
         format_bytes(device_memory(c10::Device(c10::kCPU)).peak_bytes));
@@ -109,7 +84,7 @@ int parse_and_run(CLI::App& program, std::vector<std::string> arguments) {
 
 int run_program(int argc, char** argv) {
   CLI::App program(
-      "strandwave: selective state-space models for very long sequences (at present: DNA)",
+      "strandwave: selective state-space models for very long sequences: DNA and raw audio",
       "strandwave");
   add_commands(program);
   try {

@@ -144,7 +144,8 @@ Splits make_splits(const Genome& genome, const SplitOptions& options) {
   if (splits.train.empty() && options.need_training)
     throw input_error("nothing is left to train on: the held-out intervals with their gap of " +
                       std::to_string(options.gap) +
-                      " bases cover the genome; hold out less or lower --gap");
+                      " bases cover the genome; hold out less, lower --gap, or, where only a "
+                      "model is to be tested, leave the baselines out with --markov -1");
   return splits;
 }
 

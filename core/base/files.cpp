@@ -137,7 +137,8 @@ void require_directory(const fs::path& path) {
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status))
     throw input_error("there is no directory " + path.string() + "; check the path");
-  if (!fs::is_directory(status)) throw input_error(path.string() + " is not a directory");
+  if (!fs::is_directory(status))
+    throw input_error(path.string() + " is not a directory; check the path");
 }
 
 MappedFile::MappedFile(const fs::path& path) {

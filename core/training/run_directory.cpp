@@ -43,14 +43,15 @@ RunDirectory::RunDirectory(const fs::path& path, const nlohmann::json& config, b
   fs::create_directories(path, error);
   if (!fs::is_directory(path))
     throw runtime_failure("cannot create the run directory " + path.string() + ": " +
-                          (error ? error.message() : "a file has this name"));
+                          (error ? error.message() : "a file has this name") + "; choose another");
   lock();
   try {
     const bool run = fs::exists(path / "config.json");
     if (!run && !holds_nothing_of_value(path))
       throw usage_error("the directory " + path.string() +
                         " holds other files and no run (no config.json): choose another one");
-    if (run && !force) {
+    // A run that ended before its first checkpoint (out of memory) binds nobody.
+    if (run && !force && holds_checkpoint()) {
       require_agreement(config);
     } else {
       if (run) remove_run();
@@ -60,6 +61,11 @@ RunDirectory::RunDirectory(const fs::path& path, const nlohmann::json& config, b
     ::close(lock_);
     throw;
   }
+}
+
+bool RunDirectory::holds_checkpoint() const {
+  const fs::path checkpoints = path_ / "checkpoints";
+  return fs::is_directory(checkpoints) && !fs::is_empty(checkpoints);
 }
 
 RunDirectory::~RunDirectory() { ::close(lock_); }
@@ -82,8 +88,9 @@ void RunDirectory::remove_run() const {
     throw usage_error("the directory " + path_.string() +
                       " holds a config.json that is not a run's: choose another one");
   // config.json last: until then a crash leaves what is recognised as a run.
-  for (const fs::path& part : {path_ / "checkpoints", best(), log(), events(), path_ / "split.bed",
-                               path_ / "test.json", path_ / "predictions.tsv", path_ / "config.json"})
+  for (const fs::path& part :
+       {path_ / "checkpoints", best(), log(), events(), path_ / "split.bed", path_ / "test.json",
+        path_ / "predictions.tsv", path_ / "samples", path_ / "config.json"})
     fs::remove_all(part);
 }
 

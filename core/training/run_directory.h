@@ -10,8 +10,8 @@ namespace strandwave {
 class RunDirectory {
  public:
   // Creates the directory and its config.json, or, where a run lies already, checks that `config`
-  // agrees with that run's: Error(kUsage) names the first key that differs, with both values. force
-  // removes such a run first. Throws Error(kUsage) for a directory with other content and
+  // agrees with that run's: Error(kUsage) names the first key that differs, with both values. A run
+  // without a checkpoint begins anew whatever its settings were. force removes any run first. Throws Error(kUsage) for a directory with other content and
   // Error(kRuntime) when another process has it or it cannot be written.
   RunDirectory(const std::filesystem::path& path, const nlohmann::json& config, bool force);
   ~RunDirectory();
@@ -25,6 +25,7 @@ class RunDirectory {
 
  private:
   void lock();
+  bool holds_checkpoint() const;
   void remove_run() const;
   void require_agreement(const nlohmann::json& config) const;
 

@@ -264,8 +264,13 @@ class AlignmentSource : public SequenceReader::Source {
     ++counts_.records;
     if (const auto problem = reference_problem())
       throw input_error(where() + " cannot be decoded: " + *problem + ".");
+    if (format_ == SequenceFormat::kSam && sam_hdr_nref(header_.get()) == 0)
+      throw input_error(where() +
+                        " cannot be read: it is truncated or damaged, or it names a contig and the "
+                        "file has no @SQ lines; then add the header, for instance with samtools "
+                        "view -ht REFERENCE.fai.");
     throw input_error(where() + " cannot be read: the " + to_string(format_) +
-                      " data are truncated or damaged.");
+                      " data are truncated or damaged; get or make the file again.");
   }
 
   // What keeps a CRAM record from being decoded, if it is the reference. The record's contig is not

@@ -86,7 +86,7 @@ class ByteReader::FileSource : public Source {
     regular_ = known && S_ISREG(info.st_mode);
     if (known && S_ISDIR(info.st_mode)) {
       ::close(descriptor_);
-      throw input_error(name_ + " is a folder, not a file.");
+      throw input_error(name_ + " is a folder, not a file: name the files in it.");
     }
   }
   FileSource(const FileSource&) = delete;
@@ -239,7 +239,7 @@ ByteReader::ByteReader(const std::string& path, int max_layers, std::stop_token 
   file_ = file.get();
   source_ = std::move(file);
   buffer_.resize(kBufferSize);
-  if (peek(1).empty()) throw input_error(name() + " is empty.");
+  if (peek(1).empty()) throw input_error(name() + " is empty: check what should have written it.");
   while (layers_ < max_layers && is_gzip(peek(14))) {
     if (layers_ == 0 && is_bgzf(peek(14))) file_->require_bgzf_end();
     const std::string_view first(buffer_.data() + begin_, end_ - begin_);

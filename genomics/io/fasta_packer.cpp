@@ -196,15 +196,16 @@ void FastaPacker::change_flags(uint8_t flags, int64_t position) {
 void FastaPacker::refuse(char letter, int64_t position) const {
   std::string what;
   if (letter == ' ') {
-    what = "a blank inside the sequence";
+    what = "a blank inside the sequence; remove it";
   } else if (letter == '-' || letter == '*' || letter == '.') {
     what = std::string("a gap or stop \"") + letter +
            "\"; remove it (alignments and proteins are no genome)";
   } else if (letter > 0x20 && letter < 0x7f) {
-    what = std::string("the letter \"") + letter + "\" is no IUPAC nucleotide code";
+    what = std::string("the letter \"") + letter +
+           "\" is no IUPAC nucleotide code; correct it, or write N";
   } else {
     what = "the byte " + std::to_string(static_cast<unsigned char>(letter)) +
-           " is no IUPAC nucleotide code";
+           " is no IUPAC nucleotide code; correct it, or write N";
   }
   throw input_error(where() + ", position " + std::to_string(position + 1) + ": " + what + ".");
 }

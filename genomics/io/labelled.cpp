@@ -32,7 +32,7 @@ std::string resolve(const std::string& path, const std::string& manifest) {
 void require_file(const std::string& path, const std::string& where) {
   std::error_code failure;
   if (fs::is_directory(path, failure))
-    throw input_error(where + ": " + path + " is a folder, not a file.");
+    throw input_error(where + ": " + path + " is a folder, not a file: name a file in it.");
   if (::access(path.c_str(), R_OK) != 0) {
     throw input_error(where + ": cannot read " + path + ": " + std::strerror(errno) + ".");
   }
@@ -50,7 +50,7 @@ void require_letters(const std::string& sequence, const std::string& where) {
   if (bad == sequence.end()) return;
   throw input_error(where + ", position " + std::to_string(bad - sequence.begin() + 1) +
                     " of the sequence: " + describe_start({&*bad, 1}).substr(0, 3) +
-                    " is no IUPAC nucleotide code.");
+                    " is no IUPAC nucleotide code; correct it, or write N.");
 }
 
 // "key=value" among the words of a comment.

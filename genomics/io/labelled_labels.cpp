@@ -58,7 +58,7 @@ std::vector<std::string> LabelReader::classes(const std::vector<LabelledRow*>& r
   if (sorted.empty()) throw input_error(name + " has no label: every row has none.");
   if (sorted.size() == 1 && options_.kind == LabelKind::kClass)
     throw input_error(name + " has one class only, \"" + sorted.front() +
-                      "\": a classifier needs at least two.");
+                      "\": a classifier needs at least two: add sequences of another.");
   if (std::all_of(sorted.begin(), sorted.end(), parse_number<double>))
     std::sort(sorted.begin(), sorted.end(), [](const std::string& a, const std::string& b) {
       return *parse_number<double>(a) < *parse_number<double>(b);

@@ -64,7 +64,8 @@ class TextSource : public SequenceReader::Source {
 
   [[noreturn]] void refuse(size_t offset, char letter, const std::string& name) const {
     throw input_error(at_line(name) + ", position " + std::to_string(offset + 1) + ": " +
-                      describe_start({&letter, 1}).substr(0, 3) + " is no IUPAC nucleotide code.");
+                      describe_start({&letter, 1}).substr(0, 3) +
+                      " is no IUPAC nucleotide code; correct it, or write N.");
   }
 
   ByteReader in_;
@@ -238,7 +239,7 @@ SequenceFormat recognise(ByteReader& in) {
   if (text.substr(0, 1) == "@") return SequenceFormat::kFastq;
   if (is_sam_line(first_line(in))) return SequenceFormat::kSam;
   throw input_error(in.name() + " is none of FASTA, FASTQ, SAM, BAM and CRAM: it starts with " +
-                    describe_start(in.peek(kRecognised)) + ".");
+                    describe_start(in.peek(kRecognised)) + "; give reads in one of these formats.");
 }
 
 std::unique_ptr<SequenceReader::Source> open_source(const std::string& path,

@@ -2,6 +2,7 @@
 """Whatever is wrong with an input ends in one clear message and the right exit code, and nothing
 half-written stays behind."""
 import ctypes
+import gzip
 import json
 import os
 import pathlib
@@ -91,6 +92,7 @@ class BadInput(unittest.TestCase):
             "notes.txt": (b"these are notes\n", "is not FASTA: line 1 starts with \"these are notes\""),
             "duplicate.fa": (b">one\nACGT\n>one\nACGT\n",
                              'record 2, line 3: the contig name "one" occurs twice; first in duplicate.fa, line 1'),
+            "empty.fa.gz": (gzip.compress(b""), "empty.fa.gz is empty"),
             "letters.fa": (b">one\nACGT\nAC!T\n", 'record 1 "one", line 3, position 7: the letter "!"'),
             "no_base.fa": (b">one\n\n>two\n", "holds no base: all of its 2 records are empty"),
         }
@@ -176,12 +178,29 @@ class BadInput(unittest.TestCase):
             "letters.fastq": (b"@r\nAC-T\n+\nIIII\n", 'record 1 "r", line 2, position 3: "-"'),
             "truncated.bam": (whole[:-28], "is truncated: the bgzip end-of-file marker is missing"),
             "cut.bam": (whole[:len(whole) // 2], "is truncated: the bgzip end-of-file marker is missing"),
+            "empty.bam": (b"", "empty.bam is empty"),
+            "empty.fastq.gz": (gzip.compress(b""), "empty.fastq.gz is empty"),
+            "truncated.fastq.gz": (gzip.compress(fastq)[:-40], "is truncated: the compressed data end in the middle"),
+            "truncated.fastq.bgz": (command_line.bgzip(fastq)[:-28], "is truncated: the bgzip end-of-file marker is missing"),
+            "truncated.sam": ((self.samples / "reads.sam").read_bytes()[:-200], "record 40 cannot be read: it is truncated or damaged"),
+            "no_contigs.sam": (b"r\t0\tchr1\t1\t60\t4M\t*\t0\t0\tACGT\tIIII\n", "the file has no @SQ lines; then add the header"),
             "notes.txt": (b"\x00\x01\x02nothing known", "is none of FASTA, FASTQ, SAM, BAM and CRAM"),
         }
         for name, (content, pattern) in cases.items():
             with self.subTest(name=name):
                 self.expect(1, self.classify(self.write(name, content), "-o", "out.tsv"), name, pattern)
                 self.assertEqual([], [p.name for p in self.folder.iterdir() if p.name.startswith("out")])
+
+    def test_missing_and_unreadable_reads_and_models(self):
+        self.expect(1, self.classify("nothing.fq", "-o", "out.tsv"), "nothing.fq", "No such file")
+        self.write("secret.fq", (self.samples / "reads.fastq").read_bytes())
+        os.chmod(self.folder / "secret.fq", 0)
+        self.expect(1, self.classify("secret.fq"), "secret.fq", "Permission denied", preexec_fn=obey_permissions)
+        self.expect(1, ["dna", "classify", "--model", "nowhere", "reads.fa"], "no directory nowhere")
+        copy = self.copy_of_species()
+        os.chmod(copy / "model.safetensors", 0)
+        self.expect(1, ["dna", "classify", "--model", copy, "reads.fa"], "model.safetensors", "permission denied",
+                    preexec_fn=obey_permissions)
 
     def test_formats_agree(self):
         """The files above are wrong in the one way that they are meant to be: whole ones work."""
@@ -294,17 +313,25 @@ class BadInput(unittest.TestCase):
     def test_usage(self):
         self.expect(2, ["dna", "classify", "reads.fa"], "--model is required")
         self.expect(2, ["dna", "clasify"], "there is no command 'dna clasify': choose one of pretrain, split, finetune, classify")
-        self.expect(2, self.pretrain("genome.fa", "--stepz", "3"), "not expected: --stepz")
-        self.expect(2, self.pretrain("genome.fa", "--lr", "fast"), "--lr: Value fast")
+        self.expect(2, self.pretrain("genome.fa", "--stepz", "3"), "not expected: --stepz", "Did you mean --steps")
+        for value in ("fast", "-1", "nan"):
+            self.expect(2, self.pretrain("genome.fa", "--lr", value), f"--lr: must be a number greater than 0, got {value}")
 
     def test_config_file(self):
         words = ["dna", "pretrain", "genome.fa", "-o", "out", *PRETRAIN]
-        self.expect(2, [*words, "--config", self.write("recipe.toml", "stepz = 3\n")], "not expected: --stepz=3")
+        self.expect(2, [*words, "--config", self.write("recipe.toml", "stepz = 3\n")],
+                    "--config .*recipe.toml: 'stepz' is no option of this command; did you mean 'steps'")
+        # A flag on the command line would win over the file.
+        bare = ["dna", "pretrain", "genome.fa", "-o", "out"]
+        self.expect(2, [*bare, "--config", self.write("recipe.toml", "steps = -3\n")],
+                    "--steps: must be a number greater than 0, got -3", "recipe.toml gives steps=-3")
+        self.expect(2, [*bare, "--config", self.write("recipe.toml", "[train]\nsteps = 3\n")], "a section")
         self.expect(1, [*words, "--config", "nothing.toml"], "--config nothing.toml: the file cannot be read")
 
     def test_gpu_asked_for_and_absent(self):
         with unittest.mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""):
-            self.expect(1, self.classify("reads.fa", "--device", "cuda"), "--device cpu")
+            for words in (self.classify("reads.fa"), self.pretrain("genome.fa"), self.finetune("strains.tsv"), ["bench", "train"]):
+                self.expect(1, [*words, "--device", "cuda"], "--device cpu")
         self.expect(2, self.classify("reads.fa", "--device", "tpu"), "tpu")
 
     # Resources -------------------------------------------------------------------------------------

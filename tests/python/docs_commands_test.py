@@ -27,6 +27,7 @@ import sample_data
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("STRANDWAVE_PROGRAM", str(ROOT / "build/release/bin/strandwave"))
+STARTS_WITH_COMMAND = re.compile(r"(strandwave|(\./)?(scripts|pipelines)/\S+)\s")
 FENCE = re.compile(r"^\s*```(.*)$")
 OVERRIDE = re.compile(r"<!-- test: (.+?) -->")
 SHELLS = ("sh", "bash", "shell", "console")
@@ -171,6 +172,9 @@ class DocsCommands(unittest.TestCase):
         unmarked = [f"{page.relative_to(ROOT)}:{line}: ```{info}" for page in pages()
                     for line, info, _ in blocks_of(page.read_text(encoding="utf-8"))
                     if info.split(" ")[0] in SHELLS and info not in ("sh run", "sh shown")]
+        unmarked += [f"{page.relative_to(ROOT)}:{line}: ```{info}" for page in pages()
+                     for line, info, block in blocks_of(page.read_text(encoding="utf-8"))
+                     if info.split(" ")[0] not in SHELLS and STARTS_WITH_COMMAND.match(block)]
         self.assertEqual([], unmarked, "write ```sh run or ```sh shown")
 
     def test_shown_commands_exist(self):
