@@ -11,6 +11,11 @@ void add_dna_split(CLI::App& dna);
 void add_dna_finetune(CLI::App& dna);
 void add_dna_classify(CLI::App& dna);
 void add_dna_evaluate(CLI::App& dna);
+void add_audio(CLI::App& program);  // the group, with or without the audio half
+void add_audio_prepare(CLI::App& audio);
+void add_audio_train(CLI::App& audio);
+void add_audio_generate(CLI::App& audio);
+void add_audio_score(CLI::App& audio);
 void add_model(CLI::App& program);
 void add_report(CLI::App& program);
 void add_bench(CLI::App& program);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <thread>
 
+#include "apps/audio.h"
 #include "apps/commands.h"
 #include "apps/version.h"
 #include "core/base/progress.h"
@@ -58,6 +59,7 @@ void report() {
             << "CUDA         " << cuda_line() << '\n'
             << "GPU          " << gpu_lines() << '\n'
             << "htslib       " << htslib_description() << '\n'
+            << "audio        " << audio_support() << '\n'
             << "cache        " << cache << '\n';
 }
 

@@ -4,7 +4,7 @@
 #   lib/strandwave/*.a              the other libraries
 #   include/strandwave-root/        headers, included from the root: "kernels/selective_scan/selective_scan.h"
 #   lib/cmake/strandwave/           find_package(strandwave): targets strandwave::kernels, strandwave::core,
-#                                   strandwave::genomics
+#                                   strandwave::genomics, strandwave::audio
 # LibTorch is not copied: the tree finds it where it was at build time, or where LD_LIBRARY_PATH says.
 include(CMakePackageConfigHelpers)
 
@@ -14,14 +14,20 @@ set_target_properties(strandwave PROPERTIES INSTALL_RPATH "$ORIGIN/../lib;${STRA
 set_target_properties(strandwave_kernels PROPERTIES INSTALL_RPATH "$ORIGIN;${STRANDWAVE_TORCH_LIBRARY_DIRS}")
 
 install(TARGETS strandwave RUNTIME DESTINATION bin)
-install(TARGETS strandwave_kernels core_base core genomics_io genomics EXPORT strandwave-targets
+set(libraries strandwave_kernels core_base core genomics_io genomics)
+set(folders kernels core genomics)
+if(STRANDWAVE_AUDIO)
+  list(APPEND libraries audio_io audio)
+  list(APPEND folders audio)
+endif()
+install(TARGETS ${libraries} EXPORT strandwave-targets
         LIBRARY DESTINATION lib
         ARCHIVE DESTINATION lib/strandwave
         INCLUDES DESTINATION include/strandwave-root)
 install(EXPORT strandwave-targets NAMESPACE strandwave:: DESTINATION ${package_dir})
 
 # What the kernels keep to themselves stays here.
-install(DIRECTORY kernels core genomics DESTINATION include/strandwave-root
+install(DIRECTORY ${folders} DESTINATION include/strandwave-root
         FILES_MATCHING PATTERN "*.h"
         REGEX "/kernels/.*(-inl|_check|_params|_raw|_division|_rows|_target|_glue|_types|/half|/benchmark)\\.h$" EXCLUDE)
 

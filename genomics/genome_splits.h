@@ -7,7 +7,7 @@
 
 #include "genomics/io/genome.h"
 #include "genomics/io/labelled.h"
-#include "genomics/io/split_assignment.h"
+#include "core/base/split_assignment.h"
 #include "genomics/labelled_fragments.h"
 
 namespace strandwave {

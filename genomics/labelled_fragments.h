@@ -12,7 +12,7 @@
 #include "genomics/io/genome.h"
 #include "genomics/io/labelled.h"
 #include "genomics/io/length_distribution.h"
-#include "genomics/io/split_assignment.h"
+#include "core/base/split_assignment.h"
 
 namespace strandwave {
 

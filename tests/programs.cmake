@@ -27,7 +27,7 @@ endforeach()
 # (scripts/test --preset debug).
 add_custom_target(sanitizer_tests)
 get_property(tests DIRECTORY PROPERTY TESTS)
-list(FILTER tests INCLUDE REGEX "^(kernels|base|genomics_io)_.*_test$")
+list(FILTER tests INCLUDE REGEX "^(kernels|base|genomics_io|audio_io)_.*_test$")
 foreach(test ${tests})
   add_dependencies(sanitizer_tests ${test})
   set_property(TEST ${test} APPEND PROPERTY LABELS sanitizer)

@@ -38,6 +38,15 @@ class RandomStream {
   std::array<uint32_t, 2> high_;  // upper half of the counter
 };
 
+// The finaliser of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+// generators", OOPSLA 2014): a bijection that makes neighbouring numbers look independent. Values
+// are stored in files: never change it.
+constexpr uint64_t mix_bits(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+  return x ^ (x >> 31);
+}
+
 // A keyed bijection of [0, size): the order of an epoch without a list.
 uint64_t permute_index(uint64_t index, uint64_t size, uint64_t seed, uint64_t epoch);
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "core/base/random.h"
 #include "genomics/io/tokenizer.h"
 
 namespace strandwave {
@@ -34,13 +35,7 @@ void for_each_canonical_kmer(std::span<const uint8_t> ids, int k, Visit visit) {
   }
 }
 
-// The finaliser of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-// generators", OOPSLA 2014): a bijection that makes neighbouring k-mers look independent. Values
-// are stored in files: never change it.
-constexpr uint64_t mix_kmer(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
-}
+// Makes neighbouring k-mers look independent.
+constexpr uint64_t mix_kmer(uint64_t x) { return mix_bits(x); }
 
 }  // namespace strandwave

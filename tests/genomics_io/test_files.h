@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/base/error.h"
+#include "tests/support/error_testing.h"
 
 namespace strandwave::test {
 
@@ -161,23 +161,5 @@ inline std::string wrap(std::string_view letters, size_t width,
   }
   return text;
 }
-
-// The message of the Error (kInput unless said otherwise) that `action` throws; empty if it throws
-// none.
-template <typename Action>
-std::string error_of(Action action, ErrorKind kind = ErrorKind::kInput) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error";
-  return "";
-}
-
-#define EXPECT_CONTAINS(text, part)                                                            \
-  EXPECT_PRED2([](const std::string& t, const std::string& p) { return t.find(p) != t.npos; }, \
-               text, std::string(part))
 
 }  // namespace strandwave::test

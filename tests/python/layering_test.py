@@ -33,7 +33,8 @@ def is_raw(path):
 
 def needs_no_torch(path):
     return is_raw(path) or path.startswith(
-        ("core/base/", "core/report/", "genomics/io/", "genomics/baselines/", "genomics/report_"))
+        ("core/base/", "core/report/", "core/statistics/", "genomics/io/", "genomics/baselines/",
+         "genomics/report_", "audio/io/", "audio/dsp/", "audio/metrics/"))
 
 
 def may_include_cuda(path):

@@ -1,4 +1,4 @@
-#include "genomics/io/split_assignment.h"
+#include "core/base/split_assignment.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "core/base/error.h"
-#include "genomics/io/kmers.h"
+#include "core/base/random.h"
 
 namespace strandwave {
 namespace {
@@ -42,7 +42,7 @@ class Assignment {
         total_[static_cast<size_t>(stratum)] += weight;
       }
     std::iota(order_.begin(), order_.end(), size_t{0});
-    const auto key = [&](size_t i) { return mix_kmer(units[i].key + mix_kmer(shares.seed + 1)); };
+    const auto key = [&](size_t i) { return mix_bits(units[i].key + mix_bits(shares.seed + 1)); };
     std::sort(order_.begin(), order_.end(),
               [&](size_t a, size_t b) { return std::pair(key(a), a) < std::pair(key(b), b); });
   }

@@ -1,4 +1,4 @@
-#include "genomics/io/split_assignment.h"
+#include "core/base/split_assignment.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "tests/genomics_io/test_files.h"
+#include "tests/support/error_testing.h"
 
 namespace strandwave {
 namespace {

@@ -1,0 +1,15 @@
+// What there is to say about a set of clips: ClipDataset::facts().
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "audio/io/clip_dataset.h"
+
+namespace strandwave::audio {
+
+// How the files were found and read.
+nlohmann::json reading_facts(const ClipFiles& files, const ReadingReport& report);
+// What the clips are and how they are divided.
+nlohmann::json dataset_facts(const ClipDataset& dataset);
+
+}  // namespace strandwave::audio
