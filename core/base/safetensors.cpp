@@ -24,7 +24,7 @@ struct DtypeSize {
   std::string_view name;
   size_t bytes;
 };
-constexpr std::array<DtypeSize, 13> kDtypes = {{{"BOOL", 1},
+constexpr std::array<DtypeSize, 14> kDtypes = {{{"BOOL", 1},
                                                 {"U8", 1},
                                                 {"I8", 1},
                                                 {"I16", 2},
@@ -34,6 +34,7 @@ constexpr std::array<DtypeSize, 13> kDtypes = {{{"BOOL", 1},
                                                 {"I32", 4},
                                                 {"U32", 4},
                                                 {"F32", 4},
+                                                {"C64", 8},
                                                 {"F64", 8},
                                                 {"I64", 8},
                                                 {"U64", 8}}};

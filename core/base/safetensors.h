@@ -17,7 +17,7 @@ namespace strandwave {
 // File: 8 bytes header length (little endian), a JSON header {name: {"dtype", "shape",
 // "data_offsets": [begin, end]}, "__metadata__": {text: text}}, then the data.
 struct SafetensorsEntry {
-  std::string dtype;  // BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64
+  std::string dtype;  // BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;  // little endian, row-major
 };

@@ -14,7 +14,7 @@ struct TypeName {
   torch::ScalarType type;
   const char* name;
 };
-constexpr std::array<TypeName, 13> kTypes = {{{torch::kBool, "BOOL"},
+constexpr std::array<TypeName, 14> kTypes = {{{torch::kBool, "BOOL"},
                                               {torch::kByte, "U8"},
                                               {torch::kChar, "I8"},
                                               {torch::kShort, "I16"},
@@ -24,6 +24,7 @@ constexpr std::array<TypeName, 13> kTypes = {{{torch::kBool, "BOOL"},
                                               {torch::kInt, "I32"},
                                               {torch::kUInt32, "U32"},
                                               {torch::kFloat, "F32"},
+                                              {torch::kComplexFloat, "C64"},
                                               {torch::kDouble, "F64"},
                                               {torch::kLong, "I64"},
                                               {torch::kUInt64, "U64"}}};
@@ -62,7 +63,7 @@ void write_tensors(const std::filesystem::path& path, const NamedTensors& tensor
   std::vector<torch::Tensor> held;  // the bytes that the entries point to
   std::vector<std::pair<std::string, SafetensorsEntry>> entries;
   for (const auto& [name, tensor] : tensors) {
-    held.push_back(tensor.detach().cpu().contiguous());
+    held.push_back(tensor.detach().cpu().resolve_conj().contiguous());
     const torch::Tensor& t = held.back();
     entries.emplace_back(
         name, SafetensorsEntry{name_of(t.scalar_type(), name),

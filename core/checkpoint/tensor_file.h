@@ -19,7 +19,7 @@ torch::Tensor to_tensor(const SafetensorsEntry& entry);
 NamedTensors read_tensors(const std::filesystem::path& path);
 
 // Tensors may be on any device; non-contiguous ones are copied. Throws Error(kUsage) for a type
-// that the format lacks (complex).
+// that the format lacks (complex128).
 void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                    const std::map<std::string, std::string>& metadata = {});
 

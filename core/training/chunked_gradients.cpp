@@ -28,12 +28,18 @@ ModelState detached(const ModelState& state) {
   return changed(state, [](const Tensor& tensor) { return tensor.detach(); });
 }
 
+// Zero where the tensor is not finite.
+Tensor finite(const Tensor& tensor) {
+  if (tensor.is_complex()) return torch::view_as_complex(finite(torch::view_as_real(tensor)));
+  return tensor.is_floating_point() ? torch::nan_to_num(tensor, 0.0, 0.0, 0.0) : tensor;
+}
+
 // The tensors that gradients flow through.
 std::vector<Tensor> differentiable(const ModelState& state) {
   std::vector<Tensor> list;
   for (const MixerState& layer : state.layers)
     for (const auto& [name, tensor] : layer.tensors)
-      if (tensor.is_floating_point()) list.push_back(tensor);
+      if (tensor.is_floating_point() || tensor.is_complex()) list.push_back(tensor);
   return list;
 }
 
@@ -166,9 +172,7 @@ std::optional<ModelState> CarriedStates::begin(int64_t micro_batch,
 }
 
 void CarriedStates::end(int64_t micro_batch, ModelState state) {
-  states_.at(static_cast<size_t>(micro_batch)) = changed(state, [](const Tensor& tensor) {
-    return tensor.is_floating_point() ? torch::nan_to_num(tensor, 0.0, 0.0, 0.0) : tensor;
-  });
+  states_.at(static_cast<size_t>(micro_batch)) = changed(state, finite);
 }
 
 std::map<std::string, torch::Tensor> CarriedStates::tensors() const {

@@ -97,6 +97,7 @@ TEST_F(CheckpointTest, TensorsOfEveryTypeAndForm) {
       {"slice", torch::arange(10, torch::kFloat).narrow(0, 3, 4)},
       {"int8", torch::tensor({-1, 2}, torch::kChar)},
       {"half", torch::tensor({0.5, -0.25}, torch::kHalf)},
+      {"conjugate", torch::complex(torch::tensor({1.5f}), torch::tensor({-2.0f})).conj()},
   };
   write_tensors(run_ / "t", tensors);
   const NamedTensors read = read_tensors(run_ / "t");
@@ -106,7 +107,7 @@ TEST_F(CheckpointTest, TensorsOfEveryTypeAndForm) {
     EXPECT_TRUE(torch::equal(by_name.at(name), tensor)) << name;
   }
   EXPECT_NE(message_of([&] {
-              write_tensors(run_ / "c", {{"z", torch::zeros({1}, torch::kComplexFloat)}});
+              write_tensors(run_ / "c", {{"z", torch::zeros({1}, torch::kComplexDouble)}});
             }).find("\"z\""),
             std::string::npos);
 }

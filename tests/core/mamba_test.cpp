@@ -385,6 +385,24 @@ TEST(MambaInitialisation, ComplexStatesWithoutImaginaryPartsAreRealOnes) {
   EXPECT_LT(relative_error(complex.forward(x, {}).y, 2 * real.forward(x, {}).y), 1e-5);
 }
 
+// A state that turns must not drift from the scan's over two seconds of audio.
+TEST(MambaInitialisation, ComplexStepsEqualForwardOverALongSequence) {
+  const torch::NoGradGuard no_grad;
+  constexpr int64_t kSteps = 16'001;
+  for (const auto& [type, tolerance] :
+       {std::pair{torch::kFloat, 1e-4}, std::pair{torch::kDouble, 1e-9}}) {
+    Mamba mamba(MambaConfig::from_json({{"complex", true}, {"complex_init", "lin"}}), 8, 0, 3);
+    mamba.to(type);
+    const Tensor x =
+        normal_tensor({1, kSteps, 8}, 1.0, RandomStream(4, RandomPurpose::kSynthetic)).to(type);
+    const Tensor whole = mamba.forward(x, {}).y;
+    MixerState state = mamba.allocate_state(1, kSteps, x.options());
+    std::vector<Tensor> steps;
+    for (int64_t t = 0; t < kSteps; ++t) steps.push_back(mamba.step(x.select(1, t), state));
+    EXPECT_LT(relative_error(torch::stack(steps, 1), whole), tolerance) << type;
+  }
+}
+
 TEST(MambaInitialisation, DependsOnSeedAndLayerOnly) {
   const auto weight = [](int64_t layer, uint64_t seed) {
     return Mamba({}, 32, layer, seed).named_parameters()["in_proj.weight"];

@@ -43,6 +43,10 @@ class Samples:
         values = -torch.rand(*shape, generator=self.generator) - 0.1
         return values.to(self.device).requires_grad_(self.grad)
 
+    def complex_decay(self, *shape):
+        parts = torch.rand(2, *shape, generator=self.generator)
+        return torch.complex(-parts[0] - 0.1, 6 * parts[1]).to(self.device).requires_grad_(self.grad)
+
     def below(self, bound, *shape):
         return torch.randint(bound, shape, generator=self.generator).to(self.device)
 
@@ -50,16 +54,18 @@ class Samples:
         return torch.tensor(values, device=self.device)
 
 
-def scan_inputs(s, packed, optional, dtype=torch.float32):
+def scan_inputs(s, packed, optional, dtype=torch.float32, complex_states=False):
     batch, length, channels, d_state = (1 if packed else 2), 70, 5, 3
     sequences = 3 if packed else batch
     rows = lambda n: s.normal(batch, length, n, dtype=dtype)
+    A = s.complex_decay(channels, d_state) if complex_states else s.decay(channels, d_state)
+    row = 2 * d_state if complex_states else d_state
     return (
-        rows(channels), rows(channels), s.decay(channels, d_state), rows(d_state), rows(d_state),
+        rows(channels), rows(channels), A, rows(row), rows(row),
         s.normal(channels) if optional else None,
         rows(channels) if optional else None,
         s.normal(channels) if optional else None,
-        s.normal(sequences, channels, d_state) if optional else None,
+        s.normal(sequences, channels, d_state, dtype=A.dtype) if optional else None,
         s.offsets(0, 20, 20, length) if packed else None,
     )
 
@@ -69,6 +75,7 @@ def selective_scan(s):
         for optional in (False, True):
             yield scan_inputs(s, packed, optional) + (True, packed)
     yield scan_inputs(s, False, True, torch.bfloat16) + (True, False)
+    yield scan_inputs(s, False, True, complex_states=True) + (True, False)
 
 
 def selective_scan_forward(s):
@@ -81,7 +88,7 @@ def selective_scan_backward(s):
         u, A, offsets = inputs[0], inputs[2], inputs[9]
         sequences = u.shape[0] if offsets is None else offsets.numel() - 1
         dout = torch.ones_like(u)
-        dfinal = torch.ones(sequences, *A.shape, device=s.device)
+        dfinal = torch.ones(sequences, *A.shape, dtype=A.dtype, device=s.device)
         yield (dout, dfinal) + inputs[:10] + (None,) + inputs[10:]
         yield (dout, None) + inputs[:10] + (None,) + inputs[10:]
 
