@@ -6,7 +6,9 @@
 #include "core/base/spelling.h"
 #include "core/layers/attention.h"
 #include "core/layers/mamba.h"
+#include "core/layers/mamba_lti.h"
 #include "core/layers/mlp.h"
+#include "core/layers/s4_block.h"
 
 namespace strandwave {
 namespace {
@@ -30,7 +32,10 @@ const std::map<std::string, Kind>& kinds() {
   static const std::map<std::string, Kind> kKinds = {
       {"attention", kind<Attention, AttentionConfig>()},
       {"mamba", kind<Mamba, MambaConfig>()},
+      {"mamba_lti", kind<MambaLti, MambaLtiConfig>()},
       {"mlp", kind<Mlp, MlpConfig>()},
+      {"s4", kind<S4Block, S4Config>()},
+      {"s4d", kind<S4Block, S4DConfig>()},
   };
   return kKinds;
 }

@@ -1,6 +1,5 @@
 #include "core/layers/state_space.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/base/error.h"
@@ -45,7 +44,11 @@ StateSpaceConfig StateSpaceConfig::read(JsonObject& object, bool diagonal) {
                       std::to_string(c.d_state));
   c.init = object.choice("init", c.init, state_matrix_names());
   c.dt_min = object.number("dt_min", c.dt_min, 1e-12, 1e3);
-  c.dt_max = object.number("dt_max", std::max(c.dt_max, c.dt_min), c.dt_min, 1e3);
+  c.dt_max = object.number("dt_max", c.dt_max, 1e-12, 1e3);
+  if (c.dt_max < c.dt_min)
+    throw usage_error(object.where() + ": dt_max must be at least dt_min, got " +
+                      nlohmann::json(c.dt_max).dump() + " below " +
+                      nlohmann::json(c.dt_min).dump());
   c.dt_transform = object.choice("dt_transform", c.dt_transform, {"exp", "softplus"});
   c.discretization = diagonal
                          ? object.choice("discretization", c.discretization, {"zoh", "bilinear"})

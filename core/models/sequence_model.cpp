@@ -409,12 +409,11 @@ void SequenceModel::replace_parameter(const std::string& name, const torch::Tens
 }
 
 bool SequenceModel::decays(const std::string& name, const torch::Tensor& tensor) {
-  return tensor.dim() >= 2 && !ends_with(name, "A_log") && !ends_with(name, "A_imag");
+  return tensor.dim() >= 2 && ends_with(name, ".weight");
 }
 
 bool SequenceModel::lowered(const std::string& name, const torch::Tensor& tensor) {
-  return tensor.dim() == 2 && !ends_with(name, "A_log") && !ends_with(name, "A_imag") &&
-         name != "score.weight";
+  return tensor.dim() == 2 && ends_with(name, ".weight") && name != "score.weight";
 }
 
 void SequenceModel::set_recomputation(Recomputation recomputation) {

@@ -110,11 +110,11 @@ class SequenceModel : public torch::nn::Module {
                     bool backbone_only = false);
   void replace_parameter(const std::string& name, const torch::Tensor& value);
 
-  // Weight decay applies: matrices and convolutions, but not A_log and A_imag (nor D, biases,
-  // norms).
+  // Weight decay applies: matrices and convolutions, which all are called .weight; not what
+  // describes a state space (A_log, A_imag, kernel.*, D), biases and norms.
   static bool decays(const std::string& name, const torch::Tensor& tensor);
-  // Kept in the compute type (bf16) on a GPU: GEMM weights and the embedding. Never A_log,
-  // A_imag, convolutions, one-dimensional tensors, nor the small score head.
+  // Kept in the compute type (bf16) on a GPU: GEMM weights and the embedding. Never what does not
+  // decay, convolutions, nor the small score head.
   static bool lowered(const std::string& name, const torch::Tensor& tensor);
 
   // One value for all layers, or one per layer.

@@ -426,6 +426,20 @@ TEST(SequenceModel, WhatDecaysAndWhatIsLowered) {
   EXPECT_EQ(seen.size(), expected.size());
 }
 
+TEST(SequenceModel, StateSpacesNeitherDecayNorAreLowered) {
+  ModelConfig config = small_config();
+  config.layers = {{'M', {"s4", {{"n_ssm", 2}}}}};
+  int matrices = 0;
+  for (const auto& [name, tensor] : SequenceModel(config, 0).named_tensors()) {
+    if (name.find(".mixer.") == std::string::npos) continue;
+    const bool matrix = name.ends_with("output_linear.weight");
+    matrices += matrix;
+    EXPECT_EQ(SequenceModel::decays(name, tensor), matrix) << name;
+    EXPECT_EQ(SequenceModel::lowered(name, tensor), matrix) << name;
+  }
+  EXPECT_GT(matrices, 0);
+}
+
 TEST(SequenceModel, NewHeadsKeepTheBackbone) {
   const SequenceModel lm(small_config(), 1);
   const auto head = with_new_head(lm, classifier(), 2);
