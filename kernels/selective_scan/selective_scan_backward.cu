@@ -9,6 +9,7 @@
 #include "kernels/common/sum_rows.h"
 #include "kernels/selective_scan/selective_scan_cuda_raw.h"
 #include "kernels/selective_scan/selective_scan_device.cuh"
+#include "kernels/selective_scan/selective_scan_states.cuh"
 
 namespace strandwave::kernels {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "kernels/selective_scan/selective_scan_cuda_raw.h"
 #include "kernels/selective_scan/selective_scan_device.cuh"
+#include "kernels/selective_scan/selective_scan_states.cuh"
 
 namespace strandwave::kernels {
 namespace {

@@ -1,6 +1,7 @@
 // Raw CUDA kernels of the selective scan, forward. Warps work alone: no barriers of the block.
 #include "kernels/selective_scan/selective_scan_cuda_raw.h"
 #include "kernels/selective_scan/selective_scan_device.cuh"
+#include "kernels/selective_scan/selective_scan_states.cuh"
 
 namespace strandwave::kernels {
 namespace {
