@@ -161,6 +161,9 @@ std::vector<Case> cases() {
     c.A_low = -1e-3;
     c.A_high = -1e-4;
     c.A_turn = 100;
+    c.delta_softplus = false;
+    c.delta_mean = 0.3;
+    c.delta_scale = 0.1;
     c.length = 1000;
     c.channels = 2;
   });
@@ -695,9 +698,22 @@ TEST_P(SelectiveScanTest, StateOfASegment) {
   }
 }
 
-TEST_P(SelectiveScanTest, RefusesWhatItCannotDo) {
-  if (complex()) GTEST_SKIP() << "see SelectiveScanComplexTest";
-  const ScanArguments good = arguments({.name = "errors", .length = 10});
+class SelectiveScanDeviceTest : public ::testing::TestWithParam<at::Device> {
+ protected:
+  void SetUp() override { STRANDWAVE_SKIP_WITHOUT_DEVICE(GetParam()); }
+  at::Device device() const { return GetParam(); }
+};
+
+std::string device_name(const ::testing::TestParamInfo<at::Device>& info) {
+  return info.param.is_cuda() ? "Cuda" : "Cpu";
+}
+INSTANTIATE_TEST_SUITE_P(Cpu, SelectiveScanDeviceTest, ::testing::Values(cpu_device()),
+                         device_name);
+INSTANTIATE_TEST_SUITE_P(Cuda, SelectiveScanDeviceTest, ::testing::Values(cuda_device()),
+                         device_name);
+
+TEST_P(SelectiveScanDeviceTest, RefusesWhatItCannotDo) {
+  const ScanArguments good = moved(make_arguments({.name = "errors", .length = 10}), device());
   const auto expect = [&](const std::function<void(ScanArguments&)>& spoil,
                           const std::string& message) {
     ScanArguments a = good;
@@ -771,25 +787,11 @@ TEST_P(SelectiveScanTest, AutocastPicksTheTypes) {
 
 // --------------------------------------------------------------------------------- complex states
 
-class SelectiveScanComplexTest : public ::testing::TestWithParam<at::Device> {
- protected:
-  void SetUp() override { STRANDWAVE_SKIP_WITHOUT_DEVICE(GetParam()); }
-  at::Device device() const { return GetParam(); }
-};
-
-std::string device_name(const ::testing::TestParamInfo<at::Device>& info) {
-  return info.param.is_cuda() ? "Cuda" : "Cpu";
-}
-INSTANTIATE_TEST_SUITE_P(Cpu, SelectiveScanComplexTest, ::testing::Values(cpu_device()),
-                         device_name);
-INSTANTIATE_TEST_SUITE_P(Cuda, SelectiveScanComplexTest, ::testing::Values(cuda_device()),
-                         device_name);
-
 // Values and zero imaginary parts, as pairs or as complex numbers.
 Tensor with_zeros(const Tensor& values) { return at::stack({values, values * 0}, -1); }
 Tensor as_complex(const Tensor& values) { return at::complex(values, at::zeros_like(values)); }
 
-TEST_P(SelectiveScanComplexTest, ZeroImaginaryPartsGiveTwiceTheRealStateTerm) {
+TEST_P(SelectiveScanDeviceTest, ZeroImaginaryPartsGiveTwiceTheRealStateTerm) {
   for (const bool reverse : {false, true}) {
     Case c{.name = "zero", .length = 150, .channels = 37, .d_state = 11, .reverse = reverse};
     c.D = c.z = false;
@@ -814,7 +816,7 @@ TEST_P(SelectiveScanComplexTest, ZeroImaginaryPartsGiveTwiceTheRealStateTerm) {
 }
 
 // A state and its conjugate are one pair of a real system: twice the states give the same sums.
-TEST_P(SelectiveScanComplexTest, ConjugatedInputsConjugateTheState) {
+TEST_P(SelectiveScanDeviceTest, ConjugatedInputsConjugateTheState) {
   Case c{.name = "conjugate", .length = 90, .channels = 5, .d_state = 3, .complex = true};
   const ScanArguments a = moved(make_arguments(c), device());
   ScanArguments conjugate = a;
@@ -830,7 +832,7 @@ TEST_P(SelectiveScanComplexTest, ConjugatedInputsConjugateTheState) {
   EXPECT_TRUE(same_bits(actual.final_state.conj().resolve_conj(), expected.final_state));
 }
 
-TEST_P(SelectiveScanComplexTest, RefusesWhatDoesNotFit) {
+TEST_P(SelectiveScanDeviceTest, RefusesComplexStatesThatDoNotFit) {
   const Case c{.name = "errors", .length = 10, .complex = true};
   const ScanArguments good = moved(make_arguments(c), device());
   const auto expect = [&](const std::function<void(ScanArguments&)>& spoil,
