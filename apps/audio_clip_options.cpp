@@ -208,6 +208,11 @@ std::vector<std::string> clip_warnings(const nlohmann::json& facts) {
   if (bad.size() > kMostNamed)
     warnings.push_back("left out " + std::to_string(bad.size() - kMostNamed) + " files more, " +
                        std::to_string(bad.size()) + " in all");
+  const nlohmann::json& quiet = facts.at("quiet_files");
+  for (size_t i = 0; i < std::min(quiet.size(), kMostNamed); ++i)
+    warnings.push_back(quiet[i].get<std::string>() + " is nearly silent (below -46 dB)");
+  if (quiet.size() > kMostNamed)
+    warnings.push_back(std::to_string(quiet.size()) + " files in all are nearly silent");
   if (facts.at("clipped_samples").get<int64_t>() > 0)
     warnings.push_back(count_text(facts.at("clipped_samples")) + " samples of " +
                        count_text(facts.at("clipped_clips")) +

@@ -57,7 +57,8 @@ class ClipDataset {
   // What was read and how it is divided, for people and for results:
   // {"clips", "samples", "sample_rate", "files", "ignored_files", "rates": {"8000": files},
   //  "several_channels", "padded", "cut", "sliced", "clipped_samples", "clipped_clips",
-  //  "bad_files": [{"name", "reason"}], "labels_from", "speakers_from", "split_by",
+  //  "bad_files": [{"name", "reason"}], "quiet_files": [names],
+  //  "labels_from", "speakers_from", "split_by",
   //  "splits": [{"split", "clips", "samples", "speakers", "clips_of_known_speakers",
   //              "copies", "per_label": {label: clips}}]}
   // clips_of_known_speakers: clips whose speaker is heard in training too; copies: clips with

@@ -56,6 +56,7 @@ nlohmann::json reading_facts(const ClipFiles& files, const ReadingReport& report
   return {{"files", report.files},
           {"ignored_files", files.ignored},
           {"bad_files", bad},
+          {"quiet_files", report.quiet},
           {"rates", rates},
           {"several_channels", report.several_channels},
           {"padded", report.padded},

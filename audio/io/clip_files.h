@@ -25,6 +25,7 @@ struct ClipFile {
 //   speaker   speakers are dealt: nobody is heard in two splits
 //   regex     by the name: files that match `validation` and `test`; the rest is training
 //   list      by files of names, one per line, `validation` and `test`; the rest is training
+// Where regex, list or the manifest name no validation, it is made of training files, by file.
 enum class SplitBy { kAuto, kFile, kSpeaker, kRegex, kList };  // auto: given, or else file
 const std::vector<std::string>& split_by_names();
 SplitBy split_by_of(const std::string& name);  // throws Error(kUsage)

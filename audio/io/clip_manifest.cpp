@@ -6,6 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/spelling.h"
 
 namespace strandwave::audio {
 namespace {
@@ -63,6 +64,7 @@ class ManifestReader {
     count_ = fields.size();
     for (size_t i = 0; i < fields.size(); ++i) {
       const auto known = kKnown.find(fields[i]);
+      if (known == kKnown.end()) refuse_misspelt(fields[i], kKnown);
       if (known != kKnown.end() && !columns_.emplace(known->second, i).second)
         throw input_error(where() + ": two columns for the " + known->second);
     }
@@ -70,6 +72,14 @@ class ManifestReader {
       throw input_error(where() +
                         ": is no audio file, and no manifest either: that is a table with tabs "
                         "whose first line names its columns, one of them 'path' or 'file'");
+  }
+
+  void refuse_misspelt(const std::string& column,
+                       const std::map<std::string, std::string>& known) const {
+    for (const auto& [name, meaning] : known)
+      if (edit_distance(column, name) == 1)
+        throw input_error(where() + ": the column \"" + column + "\" is unknown: is it \"" + name +
+                          "\"? Give it that name, or one that is not so near");
   }
 
   std::string value(const std::vector<std::string>& fields, const std::string& column) const {

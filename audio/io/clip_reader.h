@@ -24,12 +24,13 @@ struct BadFile {
 };
 
 struct ReadingReport {
-  int64_t files = 0;             // that were read
-  std::vector<BadFile> bad;      // that were left out
-  std::map<int, int64_t> rates;  // files of each rate
-  int64_t several_channels = 0;  // files
-  int64_t padded = 0, cut = 0;   // clips that got silence, files that lost their end
-  int64_t sliced = 0;            // files of more than one clip
+  int64_t files = 0;               // that were read
+  std::vector<BadFile> bad;        // that were left out
+  std::map<int, int64_t> rates;    // files of each rate
+  int64_t several_channels = 0;    // files
+  int64_t padded = 0, cut = 0;     // clips that got silence, files that lost their end
+  std::vector<std::string> quiet;  // that stay below 5e-3 of full scale
+  int64_t sliced = 0;              // files of more than one clip
 };
 
 struct ClipReaderOptions {

@@ -18,14 +18,15 @@ uint64_t key_of(const std::string& name) {
   return std::stoull(sha256_hex(name).substr(0, 16), nullptr, 16);
 }
 
-// Files of one unit stay together.
+// Divides the files that have no split yet; files of one unit stay together.
 void deal(ClipFiles& clips, const SplitShares& shares,
           const std::function<std::string(const ClipFile&)>& unit_of) {
   std::map<std::string, int32_t> stratum_of = {{"", 0}};
   for (const std::string& label : clips.labels)
     stratum_of.emplace(label, static_cast<int32_t>(stratum_of.size()));
   std::map<std::string, std::map<int32_t, int64_t>> weights;
-  for (const ClipFile& file : clips.files) ++weights[unit_of(file)][stratum_of.at(file.label)];
+  for (const ClipFile& file : clips.files)
+    if (!file.split) ++weights[unit_of(file)][stratum_of.at(file.label)];
   std::vector<SplitUnit> units;
   for (const auto& [name, strata] : weights)
     units.push_back({key_of(name), {strata.begin(), strata.end()}});
@@ -33,7 +34,8 @@ void deal(ClipFiles& clips, const SplitShares& shares,
   std::map<std::string, Split> split_of_unit;
   size_t i = 0;
   for (const auto& [name, strata] : weights) split_of_unit[name] = splits[i++];
-  for (ClipFile& file : clips.files) file.split = split_of_unit.at(unit_of(file));
+  for (ClipFile& file : clips.files)
+    if (!file.split) file.split = split_of_unit.at(unit_of(file));
 }
 
 void by_file(ClipFiles& clips, const SplitShares& shares) {
@@ -60,6 +62,19 @@ void by_speaker(ClipFiles& clips, const SplitShares& shares) {
   deal(unlabelled, shares, [](const ClipFile& file) { return file.speaker; });
   for (size_t i = 0; i < clips.files.size(); ++i) clips.files[i].split = unlabelled.files[i].split;
   clips.split_by = "speaker";
+}
+
+// Out of the training files, where nothing else is said.
+void make_validation(ClipFiles& clips, SplitShares shares) {
+  const bool any = std::any_of(clips.files.begin(), clips.files.end(), [](const ClipFile& file) {
+    return file.split == Split::kValidation;
+  });
+  if (any || shares.validation == 0) return;
+  shares.test = 0;
+  for (ClipFile& file : clips.files)
+    if (file.split == Split::kTrain) file.split.reset();
+  deal(clips, shares, [](const ClipFile& file) { return file.name; });
+  clips.split_by += "; validation by file";
 }
 
 // Two tests for names; nothing is held out where they are empty.
@@ -132,6 +147,22 @@ void by_list(ClipFiles& clips, const ClipFileOptions& options) {
   clips.split_by = "lists";
 }
 
+void divide(ClipFiles& clips, const ClipFileOptions& options) {
+  switch (options.split) {
+    case SplitBy::kAuto:
+    case SplitBy::kFile:
+      return by_file(clips, options.shares);
+    case SplitBy::kSpeaker:
+      return by_speaker(clips, options.shares);
+    case SplitBy::kRegex:
+      by_regex(clips, options);
+      return make_validation(clips, options.shares);
+    case SplitBy::kList:
+      by_list(clips, options);
+      return make_validation(clips, options.shares);
+  }
+}
+
 }  // namespace
 
 const std::vector<std::string>& split_by_names() {
@@ -153,19 +184,12 @@ void divide_clip_files(ClipFiles& clips, const ClipFileOptions& options) {
   const bool named = !options.validation.empty() || !options.test.empty();
   if (named && options.split != SplitBy::kRegex && options.split != SplitBy::kList)
     throw usage_error("--validation and --test go with --split regex or --split list");
-  switch (options.split) {
-    case SplitBy::kAuto:
-      if (!given) return by_file(clips, options.shares);
-      clips.split_by = "the manifest";
-      return;
-    case SplitBy::kFile:
-      return by_file(clips, options.shares);
-    case SplitBy::kSpeaker:
-      return by_speaker(clips, options.shares);
-    case SplitBy::kRegex:
-      return by_regex(clips, options);
-    case SplitBy::kList:
-      return by_list(clips, options);
+  if (options.split == SplitBy::kAuto && given) {
+    clips.split_by = "the manifest";
+    make_validation(clips, options.shares);
+  } else {
+    for (ClipFile& file : clips.files) file.split.reset();
+    divide(clips, options);
   }
 }
 

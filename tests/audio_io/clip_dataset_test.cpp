@@ -109,6 +109,12 @@ TEST_F(ClipDatasetTest, SeveralRatesNeedAPolicy) {
   EXPECT_EQ(dataset.facts().at("rates"), (nlohmann::json{{"8000", 1}, {"16000", 1}}));
 }
 
+TEST_F(ClipDatasetTest, QuietFilesAreNamed) {
+  sound("a.wav", test::sine(100, 440, 8000, 0.004));
+  sound("b.wav", test::sine(100, 440, 8000, 0.006));
+  EXPECT_EQ(opened().facts().at("quiet_files"), nlohmann::json({"a.wav"}));
+}
+
 TEST_F(ClipDatasetTest, BadFilesAreNamedRefusedOrSkipped) {
   sound("good.wav", test::sine(100, 440, 8000));
   sound("one.wav", {0.5F});
@@ -188,6 +194,7 @@ TEST_F(PreparedTest, FactsSayWhatSplitsShare) {
   sound("0_carl_11.wav", test::sine(100, 333, 8000));
   ClipDatasetOptions options;
   options.files = by_name;
+  options.files.shares.validation = 0;
   const nlohmann::json splits = opened(options).facts().at("splits");
   EXPECT_EQ(splits[0].at("clips"), 20);
   EXPECT_EQ(splits[2].at("clips"), 5);

@@ -119,6 +119,7 @@ TEST_F(ClipFilesTest, Manifest) {
   EXPECT_CONTAINS(message("path\nx.wav\nx.wav\n"), "line 3: x.wav stands in line 2 already");
   EXPECT_CONTAINS(message("path\tsplit\nx.wav\ttrial\n"), "line 2: there is no split 'trial'");
   EXPECT_CONTAINS(message("path\n"), "names no audio file");
+  EXPECT_CONTAINS(message("path\tlabels\nx.wav\tdog\n"), "is it \"label\"?");
   EXPECT_CONTAINS(message("path\tfile\nx.wav\tx.wav\n"), "two columns for the path");
 }
 
@@ -161,6 +162,14 @@ TEST_F(ClipFilesTest, SplitByNames) {
   EXPECT_EQ(
       splits(found({.split = SplitBy::kRegex, .validation = "_[5-9]\\.", .test = "_[0-4]\\."})),
       "train test validation");
+  // Nothing named: out of training.
+  const ClipFiles made = found({.split = SplitBy::kRegex, .test = "_3"});
+  EXPECT_EQ(made.files[1].split, Split::kTest);
+  EXPECT_NE(made.files[0].split, made.files[2].split);
+  EXPECT_CONTAINS(made.split_by, "validation by file");
+  ClipFileOptions none = {.split = SplitBy::kRegex, .test = "_3"};
+  none.shares.validation = 0;
+  EXPECT_EQ(splits(found(none)), "train test train");
   EXPECT_CONTAINS(refused({.split = SplitBy::kRegex, .validation = "anna", .test = "_3"}),
                   "for validation and for test");
   EXPECT_CONTAINS(refused({.split = SplitBy::kRegex}), "--validation and --test");

@@ -18,7 +18,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("STRANDWAVE_BINARY_DIR", ROOT / "build/release"))
 BUILT = ("bin/strandwave", "lib/libstrandwave_kernels.so", "core/libcore_base.a", "core/libcore.a",
-         "genomics/libgenomics_io.a", "genomics/libgenomics.a")
+         "genomics/libgenomics_io.a", "genomics/libgenomics.a", "audio/libaudio_io.a", "audio/libaudio.a")
 
 CMAKE = """cmake_minimum_required(VERSION 3.25)
 project(consumer LANGUAGES CXX)
@@ -26,7 +26,7 @@ find_package(strandwave 0.1 REQUIRED)
 add_executable(scan scan.cpp)
 target_link_libraries(scan PRIVATE strandwave::kernels)
 add_executable(model model.cpp)
-target_link_libraries(model PRIVATE strandwave::core strandwave::genomics)
+target_link_libraries(model PRIVATE strandwave::core strandwave::genomics strandwave::audio)
 """
 
 SCAN = """#include <ATen/ATen.h>
@@ -41,13 +41,15 @@ int main() {
 """
 
 MODEL = """#include <cstdio>
+#include "audio/io/audio_file.h"
 #include "core/layers/mamba.h"
 #include "core/models/layer_string.h"
 #include "genomics/io/tokenizer.h"
 #include "genomics/sequence_classifier.h"
 
 int main() {
-  std::printf("%s %d\\n", strandwave::expand_layer_string("(M-){2}").c_str(), strandwave::dna::complement(7));
+  std::printf("%s %d %d\\n", strandwave::expand_layer_string("(M-){2}").c_str(), strandwave::dna::complement(7),
+              strandwave::audio::looks_like_audio("fLaC") ? 1 : 0);
 }
 """
 
@@ -127,7 +129,7 @@ class Install(unittest.TestCase):
                      f"-DCMAKE_CXX_COMPILER={compiler()}", "-DCMAKE_BUILD_TYPE=Release")
         self.command("cmake", "--build", build, "-j", "1")
         self.assertAlmostEqual(expected_sum(), float(self.command(build / "scan")), places=4)
-        self.assertEqual("M-M- 10\n", self.command(build / "model"))
+        self.assertEqual("M-M- 10 1\n", self.command(build / "model"))
 
 
 if __name__ == "__main__":

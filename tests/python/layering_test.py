@@ -34,7 +34,7 @@ def is_raw(path):
 def needs_no_torch(path):
     return is_raw(path) or path.startswith(
         ("core/base/", "core/report/", "core/statistics/", "genomics/io/", "genomics/baselines/",
-         "genomics/report_", "audio/io/", "audio/dsp/", "audio/metrics/"))
+         "genomics/report_", "audio/io/", "audio/dsp/"))
 
 
 def may_include_cuda(path):
