@@ -280,6 +280,21 @@ SashimiLoss Sashimi::loss(const Tensor& ids, const Tensor& targets,
           std::move(out.final_state)};
 }
 
+namespace {
+
+bool all_blocks(const torch::nn::Module& model, bool MixerTraits::*trait) {
+  for (const auto& module : model.modules(/*include_self=*/false))
+    if (const auto* block = dynamic_cast<const ResidualBlock*>(module.get()))
+      if (!(block->mixer().traits().*trait)) return false;
+  return true;
+}
+
+}  // namespace
+
+bool Sashimi::has_step() const { return all_blocks(*this, &MixerTraits::has_step); }
+
+bool Sashimi::has_state() const { return all_blocks(*this, &MixerTraits::has_state); }
+
 GeneratorState Sashimi::allocate_state(int64_t streams, int64_t max_length) const {
   GeneratorState state;
   state.layers.resize(slots_);

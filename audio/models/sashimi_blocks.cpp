@@ -14,40 +14,19 @@ namespace {
 using torch::Tensor;
 using torch::autograd::variable_list;
 
-constexpr double kNormEpsilon = 1e-5;
-
-// Of a vector of equal numbers, whose deviation is 0: the result stays finite.
-constexpr double kLeastVariance = 1e-10;
-
 }  // namespace
 
-ResidualBlock::ResidualBlock(const LayerConfig& layer, SashimiConfig::Norm norm, int64_t width,
+ResidualBlock::ResidualBlock(const LayerConfig& layer, NormKind norm, int64_t width,
                              int64_t layer_index, uint64_t seed)
-    : norm_kind_(norm), norm_(register_module("norm", std::make_shared<torch::nn::Module>())) {
-  if (norm == SashimiConfig::Norm::kLayer) {
-    scale_ = norm_->register_parameter("weight", torch::ones({width}));
-    shift_ = norm_->register_parameter("bias", torch::zeros({width}));
-  } else {
-    scale_ = norm_->register_parameter("s", torch::ones({1}));
-    shift_ = norm_->register_parameter("m", torch::zeros({1}));
-  }
-  mixer_ = register_module("mixer", make_mixer(layer, width, layer_index, seed));
-}
-
-Tensor ResidualBlock::normalise(const Tensor& x) const {
-  if (norm_kind_ == SashimiConfig::Norm::kLayer)
-    return torch::layer_norm(x, {x.size(-1)}, scale_, shift_, kNormEpsilon);
-  const Tensor centred = x - x.mean(-1, /*keepdim=*/true);
-  const Tensor variance = centred.square().mean(-1, /*keepdim=*/true).clamp_min(kLeastVariance);
-  return (scale_ * variance.rsqrt()) * (centred + shift_);
-}
+    : norm_(register_module("norm", std::make_shared<ChannelNorm>(norm, width))),
+      mixer_(register_module("mixer", make_mixer(layer, width, layer_index, seed))) {}
 
 Tensor ResidualBlock::forward(const Tensor& x, torch::ScalarType compute_type,
                               const MixerState* initial_state, MixerState* final_state) {
   MixerInput input;
   input.initial_state = initial_state;
   input.want_final_state = final_state != nullptr;
-  MixerOutput out = mixer_->forward(normalise(x).to(compute_type), input);
+  MixerOutput out = mixer_->forward(normalised(x, compute_type), input);
   if (out.final_state) *final_state = std::move(*out.final_state);
   return x + out.y;
 }
@@ -85,7 +64,7 @@ Tensor ResidualBlock::forward_recomputed(const Tensor& x, torch::ScalarType comp
 }
 
 Tensor ResidualBlock::step(const Tensor& x, torch::ScalarType compute_type, MixerState& state) {
-  return x + mixer_->step(normalise(x).to(compute_type), state);
+  return x + mixer_->step(normalised(x, compute_type), state);
 }
 
 PoolLinear::PoolLinear(int64_t in, int64_t out, bool weight_norm, uint64_t seed, int64_t tensor) {

@@ -7,18 +7,18 @@
 #include <memory>
 
 #include "audio/models/sashimi_config.h"
+#include "core/layers/channel_norm.h"
 #include "core/layers/mixer.h"
 #include "core/layers/parameters.h"
 
 namespace strandwave::audio {
 
 // x + mixer(norm(x)). The stream x is float32 (float64), the mixer works in the compute type.
-// parameters   norm.weight, norm.bias (layer) or norm.m, norm.s (scalar: y = s (x - mean + m) /
-//              deviation), mixer.*
+// parameters   norm.* (ChannelNorm), mixer.*
 class ResidualBlock : public torch::nn::Module {
  public:
-  ResidualBlock(const LayerConfig& layer, SashimiConfig::Norm norm, int64_t width,
-                int64_t layer_index, uint64_t seed);
+  ResidualBlock(const LayerConfig& layer, NormKind norm, int64_t width, int64_t layer_index,
+                uint64_t seed);
 
   const Mixer& mixer() const { return *mixer_; }
   // `final_state` is set unless null.
@@ -32,11 +32,11 @@ class ResidualBlock : public torch::nn::Module {
   torch::Tensor step(const torch::Tensor& x, torch::ScalarType compute_type, MixerState& state);
 
  private:
-  torch::Tensor normalise(const torch::Tensor& x) const;
+  torch::Tensor normalised(const torch::Tensor& x, torch::ScalarType compute_type) const {
+    return norm_->forward(x).to(compute_type);
+  }
 
-  SashimiConfig::Norm norm_kind_;
-  std::shared_ptr<torch::nn::Module> norm_;
-  torch::Tensor scale_, shift_;  // weight and bias, or s and m
+  std::shared_ptr<ChannelNorm> norm_;
   std::shared_ptr<Mixer> mixer_;
 };
 

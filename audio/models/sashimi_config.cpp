@@ -16,9 +16,7 @@ std::string to_string(SashimiConfig::Skips skips) {
   return skips == SashimiConfig::Skips::kPools ? "pools" : "layers";
 }
 
-std::string to_string(SashimiConfig::Norm norm) {
-  return norm == SashimiConfig::Norm::kScalar ? "scalar" : "layer";
-}
+std::string to_string(NormKind norm) { return norm == NormKind::kScalar ? "scalar" : "layer"; }
 
 void check_range(const std::string& where, const std::string& key, int64_t value, int64_t minimum,
                  int64_t maximum) {
@@ -86,7 +84,7 @@ SashimiConfig SashimiConfig::from_json(const nlohmann::json& value, const std::s
   c.expand = object.integer("expand", c.expand, 1, 64);
   c.stages = stages_from_json(object.value("stages"), where);
   if (object.choice("skips", "layers", {"layers", "pools"}) == "pools") c.skips = Skips::kPools;
-  if (object.choice("norm", "layer", {"layer", "scalar"}) == "scalar") c.norm = Norm::kScalar;
+  if (object.choice("norm", "layer", {"layer", "scalar"}) == "scalar") c.norm = NormKind::kScalar;
   c.weight_norm = object.boolean("weight_norm", c.weight_norm);
   c.vocab_size = object.integer("vocab_size", c.vocab_size, 2, kMaxVocabulary);
   c.classes = object.strings("classes");
@@ -137,6 +135,15 @@ void SashimiConfig::validate(const std::string& where) const {
   }
   if (!audio.is_object())
     throw usage_error(where + ": \"audio\" must be an object, got " + audio.dump());
+}
+
+void SashimiConfig::set_clip_length(int64_t samples) {
+  int64_t frames = samples;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    for (LayerConfig& block : stages[i].blocks)
+      if (block.kind == "s4") block.options["l_kernel"] = frames;
+    if (i < pool.size()) frames = (frames + pool[i] - 1) / pool[i];
+  }
 }
 
 int64_t SashimiConfig::pooling() const {

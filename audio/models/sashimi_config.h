@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/layers/channel_norm.h"
 #include "core/layers/layer_config.h"
 
 namespace strandwave::audio {
@@ -33,14 +34,13 @@ struct StageConfig {
 // }
 struct SashimiConfig {
   enum class Skips { kPools, kLayers };
-  enum class Norm { kLayer, kScalar };
 
   int64_t d_model = 64;
   std::vector<int64_t> pool = {4, 4};
   int64_t expand = 2;
   std::vector<StageConfig> stages;
   Skips skips = Skips::kLayers;
-  Norm norm = Norm::kLayer;
+  NormKind norm = NormKind::kLayer;
   bool weight_norm = false;
   int64_t vocab_size = 256;
   std::vector<std::string> classes;
@@ -53,6 +53,10 @@ struct SashimiConfig {
                                  const std::string& where = "config.json");
   nlohmann::json to_json() const;
   void validate(const std::string& where = "model configuration") const;
+
+  // Kernels of S4 blocks are made for sequences of so many samples ("l_kernel" of each stage; see
+  // core/layers/s4.h); sequences of other lengths stay possible.
+  void set_clip_length(int64_t samples);
 
   // Samples per frame of the innermost stage.
   int64_t pooling() const;

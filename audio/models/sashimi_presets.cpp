@@ -65,14 +65,14 @@ const std::map<std::string, std::function<SashimiConfig()>>& presets() {
        [] {
          SashimiConfig config = state_spaces(1);
          config.skips = SashimiConfig::Skips::kPools;
-         config.norm = SashimiConfig::Norm::kScalar;
+         config.norm = NormKind::kScalar;
          config.weight_norm = true;
          return config;
        }},
       {"unet",
        [] {
          SashimiConfig config = state_spaces(0);
-         config.norm = SashimiConfig::Norm::kScalar;
+         config.norm = NormKind::kScalar;
          return config;
        }},
       {"standalone",

@@ -11,11 +11,6 @@ using torch::Tensor;
 
 std::string layer_prefix(size_t layer) { return "layers." + std::to_string(layer) + "."; }
 
-// Files have no complex numbers.
-Tensor in_reals(const Tensor& tensor) {
-  return tensor.is_complex() ? torch::view_as_real(tensor) : tensor;
-}
-
 // Copies `from` into the beginning of `to`, or says that it does not fit.
 bool copy_into(const Tensor& from, const Tensor& to) {
   if (from.dim() != to.dim()) return false;
@@ -68,8 +63,7 @@ class SequenceGenerator final : public Generator {
 std::map<std::string, torch::Tensor> GeneratorState::tensors() const {
   std::map<std::string, Tensor> named;
   for (size_t i = 0; i < layers.size(); ++i) {
-    for (const auto& [name, tensor] : layers[i].tensors)
-      named[layer_prefix(i) + name] = in_reals(tensor);
+    for (const auto& [name, tensor] : layers[i].tensors) named[layer_prefix(i) + name] = tensor;
     if (layers[i].positions.defined()) named[layer_prefix(i) + "positions"] = layers[i].positions;
   }
   if (classes.defined()) named["classes"] = classes;

@@ -19,8 +19,8 @@ struct GeneratorState : ModelState {
   torch::Tensor classes;  // (S) int64 on the device, -1: none; undefined: no classes
   int64_t position = 0;   // tokens seen
 
-  // All of it by name, "layers.3.ssm", "classes", "position": handles, not copies; complex tensors
-  // as pairs of numbers. What a file of a state holds.
+  // All of it by name, "layers.3.ssm", "classes", "position": handles, not copies.
+  // What a file of a state holds.
   std::map<std::string, torch::Tensor> tensors() const;
   // Copies such tensors into this state (of the same model, number of streams and length), which
   // keeps its addresses. Throws Error(kInput) naming `where` and the tensor that is missing,
