@@ -15,6 +15,10 @@ void add_audio(CLI::App& program) {
   });
 }
 
+std::optional<std::string> audio_report_page(const std::vector<report::RunFiles>&) {
+  return std::nullopt;
+}
+
 std::string audio_support() { return "none: this program was built with STRANDWAVE_AUDIO=OFF"; }
 
 }  // namespace strandwave::apps

@@ -1,8 +1,10 @@
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/audio.h"
 #include "apps/commands.h"
 #include "apps/options.h"
 #include "core/base/files.h"
@@ -22,7 +24,8 @@ void run(const Options& options) {
   std::vector<report::RunFiles> runs = report::read_runs(options.runs);
   for (const report::RunFiles& one : runs)
     for (const std::string& note : one.notes) warn(one.name + ": " + note);
-  const std::string page = dna_report(std::move(runs));
+  const std::optional<std::string> audio = audio_report_page(runs);
+  const std::string page = audio ? *audio : dna_report(std::move(runs));
   if (options.output == "-") {
     std::cout << page << std::flush;
     return;
@@ -40,7 +43,7 @@ void add_report(CLI::App& program) {
   auto options = std::make_shared<Options>();
   command
       ->add_option("RUN", options->runs,
-                   "Run folders of pretrain or finetune, or JSON files of dna evaluate -o")
+                   "Run folders of pretrain, finetune or train, or JSON files of dna evaluate -o")
       ->required();
   command->add_option("-o,--output", options->output, "HTML file to write; - is stdout")
       ->capture_default_str();

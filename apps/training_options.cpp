@@ -1,6 +1,7 @@
 #include "apps/training_options.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "apps/dna_model.h"
 #include "apps/version.h"
@@ -15,31 +16,31 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
   add_output_folder_options(command, options.output, options.force);
   add_seed_option(command, t.seed);
   command.add_option("--steps", t.steps, "Optimizer steps")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command.add_option("--accumulation", t.accumulation, "Micro-batches per step")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command.add_option("--lr", t.lr, "Peak learning rate")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command.add_option("--min-lr", t.min_lr, "Learning rate of the last step")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_option("--warmup", t.warmup_steps, "Steps of linear warm-up; cosine decay follows")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_option("--weight-decay", t.weight_decay, "Decoupled weight decay of matrices")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_option("--beta2", t.beta2, "AdamW's second-moment decay")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str();
   command.add_option("--clip", t.clip, "Bound of the gradient's norm; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_option("--ema", t.ema_decay, "Decay of a moving average of the parameters; 0: none")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0, 1))
       ->capture_default_str();
   command
       .add_option("--precision", options.precision,
@@ -49,19 +50,19 @@ void add_training_options(CLI::App& command, TrainingOptions& options) {
   command.add_flag("--recompute", t.recompute,
                    "Recompute activations in the backward pass: less memory, more time");
   command.add_option("--log-every", t.log_every, "Steps between log records")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command.add_option("--eval-every", t.eval_every, "Steps between evaluations; 0: only at the end")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command
       .add_option(
           "--save-every", t.save_every,
           "Steps between checkpoints; 0: a tenth of the run. Also at the end and on a signal")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command.add_option("--keep", t.keep, "Newest checkpoints kept, beside the best")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   add_common_options(command, options.common);
 }
@@ -112,6 +113,11 @@ ModelConfig dna_model_config(const ModelOptions& options) {
 TrainingResult train(const std::shared_ptr<SequenceModel>& model, Task& task,
                      TrainingOptions options, c10::Device device,
                      const std::function<void()>& prepared) {
+  return train(trainable(model), task, std::move(options), device, prepared);
+}
+
+TrainingResult train(TrainableModel model, Task& task, TrainingOptions options, c10::Device device,
+                     const std::function<void()>& prepared) {
   if (options.precision == "auto") options.precision = device.is_cuda() ? "bf16" : "fp32";
   options.trainer.precision = options.precision;
   // A run that is killed without warning loses at most a tenth of its work.
@@ -129,7 +135,7 @@ TrainingResult train(const std::shared_ptr<SequenceModel>& model, Task& task,
   run.quiet = options.common.quiet;
   run.command = command_line();
   run.version = STRANDWAVE_VERSION;
-  Trainer trainer(trainable(model), task, options.trainer, std::move(run));
+  Trainer trainer(std::move(model), task, options.trainer, std::move(run));
   if (prepared) prepared();
   return trainer.run();
 }

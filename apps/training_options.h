@@ -36,6 +36,8 @@ ModelConfig dna_model_config(const ModelOptions& options);
 
 // Runs the task and returns the result; `device` comes from options.common.prepare(). `prepared` is
 // called when the run's folder exists and belongs to this run, before the first step.
+TrainingResult train(TrainableModel model, Task& task, TrainingOptions options, c10::Device device,
+                     const std::function<void()>& prepared = {});
 TrainingResult train(const std::shared_ptr<SequenceModel>& model, Task& task,
                      TrainingOptions options, c10::Device device,
                      const std::function<void()>& prepared = {});

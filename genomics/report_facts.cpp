@@ -1,14 +1,12 @@
 #include <algorithm>
 #include <cmath>
-#include <ctime>
-#include <map>
-#include <set>
 #include <utility>
 
-#include "core/base/progress.h"
 #include "core/report/json_view.h"
 #include "core/report/number_text.h"
+#include "core/report/run_sections.h"
 #include "genomics/report_run.h"
+#include "genomics/training_data.h"
 
 namespace strandwave {
 namespace {
@@ -16,39 +14,6 @@ namespace {
 using report::Markup;
 using report::text_at;
 using report::value_at;
-
-// One row per name, one column per run; a name that a run lacks has an empty cell.
-class FactTable {
- public:
-  explicit FactTable(const std::vector<ReportRun>& runs) : runs_(runs) {}
-
-  void add(size_t run, const std::string& name, const std::string& value) {
-    const auto [place, fresh] = places_.try_emplace(name, rows_.size());
-    if (fresh) rows_.emplace_back(name, std::vector<std::string>(runs_.size()));
-    rows_[place->second].second[run] = value;
-  }
-  // `differing`: only the rows in which the runs differ.
-  report::Table table(const std::string& caption, bool differing = false) const {
-    report::Table table;
-    table.caption = caption;
-    table.header = {""};
-    for (const ReportRun& run : runs_) table.header.push_back(run.name());
-    for (const auto& [name, values] : rows_) {
-      if (differing && std::all_of(values.begin(), values.end(), [&](const std::string& value) {
-            return value == values.front();
-          }))
-        continue;
-      table.rows.push_back({name});
-      table.rows.back().insert(table.rows.back().end(), values.begin(), values.end());
-    }
-    return table;
-  }
-
- private:
-  const std::vector<ReportRun>& runs_;
-  std::map<std::string, size_t> places_;
-  std::vector<std::pair<std::string, std::vector<std::string>>> rows_;
-};
 
 // "missing_bases" -> "missing bases"
 std::string words(std::string key) {
@@ -98,17 +63,6 @@ report::Table list_table(const nlohmann::json& list, const std::string& caption)
   return table;
 }
 
-std::string date(const nlohmann::json& seconds) {
-  const double value = report::as_number(seconds);
-  if (!(value > 0 && value < 1e11)) return "-";
-  const auto time = static_cast<std::time_t>(value);
-  std::tm parts{};
-  gmtime_r(&time, &parts);
-  char text[64];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &parts);
-  return text;
-}
-
 }  // namespace
 
 Markup seen_in_training(const ReportRun& run) {
@@ -124,7 +78,7 @@ Markup seen_in_training(const ReportRun& run) {
 }
 
 std::vector<Markup> data_section(const std::vector<ReportRun>& runs) {
-  FactTable facts(runs);
+  report::FactTable facts(report::logged(runs));
   std::vector<Markup> lists;
   for (size_t i = 0; i < runs.size(); ++i) {
     if (!runs[i].log.task.empty()) facts.add(i, "task", runs[i].log.task);
@@ -139,7 +93,13 @@ std::vector<Markup> data_section(const std::vector<ReportRun>& runs) {
     else if (task.contains("start_model"))
       facts.add(i, "started from", "random weights");
     const nlohmann::json& seen = value_at(runs[i].test(), "seen_in_training");
-    if (const double fraction = report::number_at(seen, "fraction"); std::isfinite(fraction))
+    const bool exact = text_at(seen, "by") == "intervals";
+    const double compared = report::number_at(seen, "compared");
+    if (!exact && compared < static_cast<double>(SeenFraction::kLeastCompared))
+      facts.add(
+          i, "tested bases seen in training",
+          "too few sampled 21-mers to tell (" + report::as_text(value_at(seen, "compared")) + ")");
+    else if (const double fraction = report::number_at(seen, "fraction"); std::isfinite(fraction))
       facts.add(i, "tested bases seen in training",
                 report::percent(fraction, 3) + ", by " + text_at(seen, "by"));
     for (const auto& [name, value] : report::leaves(value_at(runs[i].test(), "leakage"))) {
@@ -155,63 +115,6 @@ std::vector<Markup> data_section(const std::vector<ReportRun>& runs) {
   std::vector<Markup> parts;
   if (!table.rows.empty()) parts.push_back(report::table(table));
   parts.push_back(report::joined(lists));
-  return parts;
-}
-
-std::vector<Markup> command_section(const std::vector<ReportRun>& runs) {
-  std::vector<Markup> parts;
-  std::set<std::string> shown;
-  for (const ReportRun& run : runs) {
-    std::vector<std::string> commands = run.log.commands;
-    commands.push_back(text_at(run.test(), "command"));
-    std::string name = run.name();
-    for (const std::string& line : commands) {
-      if (line.empty() || !shown.insert(line).second) continue;
-      if (!name.empty() && runs.size() > 1) parts.push_back(report::heading(name));
-      name.clear();
-      parts.push_back(report::command(line));
-    }
-  }
-  if (!parts.empty())
-    parts.insert(parts.begin(), report::paragraph("As they were typed; a click selects one whole.",
-                                                  report::Tone::kNote));
-  return parts;
-}
-
-std::vector<Markup> settings_section(const std::vector<ReportRun>& runs) {
-  FactTable versions(runs);
-  FactTable settings(runs);
-  for (size_t i = 0; i < runs.size(); ++i) {
-    const report::TrainingLog& log = runs[i].log;
-    if (!log.version.empty()) versions.add(i, "strandwave", log.version);
-    if (!log.device.empty()) versions.add(i, "device", log.device);
-    if (std::isfinite(log.threads)) versions.add(i, "threads", report::grouped(log.threads));
-    if (log.memory_bytes > 0 && log.memory_bytes < 1e18)
-      versions.add(i, "peak memory", format_bytes(static_cast<int64_t>(log.memory_bytes)));
-    std::vector<std::string> starts;
-    for (const nlohmann::json& record : runs[i].files.log)
-      if (text_at(record, "type") == "run") starts.push_back(date(value_at(record, "time")));
-    if (!starts.empty()) versions.add(i, "started", starts.front());
-    if (starts.size() > 1)
-      versions.add(
-          i, "resumed",
-          (starts.size() == 2 ? "once, " : std::to_string(starts.size() - 1) + " times, last ") +
-              starts.back());
-    for (const auto& [name, value] : report::leaves(runs[i].files.config))
-      settings.add(i, name, report::as_text(value));
-  }
-  std::vector<Markup> parts;
-  if (const report::Table table = versions.table("Program and machine"); !table.rows.empty())
-    parts.push_back(report::table(table));
-  const report::Table all = settings.table("");
-  if (all.rows.empty()) return parts;
-  if (runs.size() > 1)
-    if (const report::Table table = settings.table("Settings that differ", true);
-        !table.rows.empty())
-      parts.push_back(report::table(table));
-  parts.push_back(
-      report::details("All " + std::to_string(all.rows.size()) + " resolved settings (config.json)",
-                      report::table(all)));
   return parts;
 }
 

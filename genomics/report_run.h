@@ -6,21 +6,14 @@
 #include <vector>
 
 #include "core/report/html_page.h"
-#include "core/report/run_files.h"
-#include "core/report/training_curves.h"
+#include "core/report/run_sections.h"
 
 namespace strandwave {
 
 enum class ReportKind { kLanguageModel, kClassifier, kRegression, kOther };
 
-struct ReportRun {
-  report::RunFiles files;
-  report::TrainingLog log;
+struct ReportRun : report::LoggedRun {
   ReportKind kind = ReportKind::kOther;
-  int colour = 0;
-
-  const std::string& name() const { return files.name; }
-  const nlohmann::json& test() const { return files.test; }
 };
 
 // What a run reached, beside the best of its baselines.
@@ -47,9 +40,7 @@ std::vector<report::Markup> classifier_results(const std::vector<const ReportRun
 // A warning when the test holds what the model was trained on; else empty.
 report::Markup seen_in_training(const ReportRun& run);
 
-// Facts about data and leakage, the commands, the settings and versions: one column per run.
+// Facts about data and leakage: one column per run.
 std::vector<report::Markup> data_section(const std::vector<ReportRun>& runs);
-std::vector<report::Markup> command_section(const std::vector<ReportRun>& runs);
-std::vector<report::Markup> settings_section(const std::vector<ReportRun>& runs);
 
 }  // namespace strandwave

@@ -189,7 +189,7 @@ std::string dna_report(std::vector<report::RunFiles> files) {
   for (report::RunFiles& run : files) {
     const ReportKind kind = kind_of(run);
     report::TrainingLog log = report::training_log(run);
-    runs.push_back({std::move(run), std::move(log), kind, static_cast<int>(runs.size())});
+    runs.push_back({{std::move(run), std::move(log), static_cast<int>(runs.size())}, kind});
   }
   report::HtmlPage page(title_of(runs), lead_of(runs));
   page.section("Summary", summary(runs));
@@ -205,8 +205,8 @@ std::string dna_report(std::vector<report::RunFiles> files) {
     if (!chosen.empty()) page.section(title + (chosen.size() > 1 ? "s" : ""), kind_section(chosen));
   }
   page.section("Data and leakage", data_section(runs));
-  page.section("Commands", command_section(runs));
-  page.section("Settings and versions", settings_section(runs));
+  page.section("Commands", report::command_section(report::logged(runs)));
+  page.section("Settings and versions", report::settings_section(report::logged(runs)));
   return page.html();
 }
 

@@ -1,8 +1,9 @@
 // Pieces of a self-contained HTML page: text, tables, figures. No LibTorch.
 //
 // Text goes in as std::string and is escaped here; markup comes out as Markup, a type of its own,
-// so that neither can be taken for the other. The page loads nothing and runs no script: its
-// Content-Security-Policy forbids both, whatever names and messages it shows.
+// so that neither can be taken for the other. The page loads nothing (pictures and sound stand
+// inside it, core/report/media.h) and runs no script: its Content-Security-Policy forbids both,
+// whatever names and messages it shows.
 #pragma once
 
 #include <string>

@@ -42,6 +42,8 @@ figure { margin: 0; padding: .75rem; min-width: 0; break-inside: avoid; }
 figcaption b, figcaption span { display: block; overflow-wrap: anywhere; }
 figcaption span { font-size: .85rem; }
 figure > svg { display: block; width: 100%; max-width: 32rem; height: auto; margin: .4rem 0 0; }
+figure > img { display: block; width: 100%; height: 9rem; margin: .4rem 0; image-rendering: pixelated; }
+figure > audio { display: block; width: 100%; }
 details { margin: .5rem 0; min-width: 0; }
 summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 figure details { margin: .4rem 0 0; }

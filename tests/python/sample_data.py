@@ -1,8 +1,11 @@
 """Small files of every kind that the documentation's commands read. Made anew for each test."""
 import gzip
 import itertools
+import math
 import pathlib
 import random
+import struct
+import wave
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
@@ -42,10 +45,28 @@ def reads_of(sequence, count, length, seed):
         yield read if generator.random() < 0.5 else reverse_complement(read)
 
 
+def write_digits(folder):
+    """WAV files digit_speaker_take.wav of 8 kHz: a tone and its overtone, two pitches, a little noise."""
+    folder.mkdir()
+    noise = random.Random(3)
+    for digit in range(3):
+        for speaker, pitch in (("ann", 0.3), ("bob", 0.17)):
+            for take in range(4):
+                step, length = pitch * (1 + digit), 400 - 20 * take
+                samples = [0.4 * math.sin(step * t + take) + 0.2 * math.sin(2 * step * t) + 0.01 * noise.gauss(0, 1)
+                           for t in range(length)]
+                with wave.open(str(folder / f"{digit}_{speaker}_{take}.wav"), "wb") as out:
+                    out.setnchannels(1)
+                    out.setsampwidth(2)
+                    out.setframerate(8000)
+                    out.writeframes(b"".join(struct.pack("<h", round(32767 * x)) for x in samples))
+
+
 def write_samples(folder):
     """genome.fa, genome.fa.gz, held_out.bed, strains/*.fa, strains.tsv, labelled.csv, reads.fastq,
-    reads.fa, reads.sam in `folder`."""
+    reads.fa, reads.sam, digits/*.wav in `folder`."""
     folder = pathlib.Path(folder)
+    write_digits(folder / "digits")
     one, two = random_genome(60000, chain=1, seed=1), random_genome(40000, chain=1, seed=2)
     masked = one[:10000] + one[10000:12000].lower() + "N" * 500 + one[12500:]
     text = fasta([("chr1", masked), ("chr2", two)])
