@@ -4,6 +4,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "core/base/error.h"
+
 namespace strandwave::audio {
 namespace {
 
@@ -65,6 +67,26 @@ nlohmann::json reading_facts(const ClipFiles& files, const ReadingReport& report
           {"labels_from", files.labels_from},
           {"speakers_from", files.speakers_from},
           {"split_by", files.split_by}};
+}
+
+void check_reading_facts(const nlohmann::json& facts, const std::string& where) {
+  nlohmann::json form = reading_facts({}, {});
+  form["clipped_samples"] = form["clipped_clips"] = 0;
+  const auto same_kind = [](const nlohmann::json& a, const nlohmann::json& b) {
+    return a.is_number() ? b.is_number_integer() : a.type() == b.type();
+  };
+  for (const auto& [key, value] : form.items())
+    if (!facts.is_object() || !facts.contains(key) || !same_kind(value, facts.at(key)))
+      throw input_error(where + ": its facts lack '" + key + "', or it is of another kind");
+  for (const nlohmann::json& file : facts.at("bad_files"))
+    if (!file.is_object() || !file.contains("name") || !file.contains("reason") ||
+        !file.at("name").is_string() || !file.at("reason").is_string())
+      throw input_error(where + ": its facts hold a bad file without name or reason");
+  for (const nlohmann::json& name : facts.at("quiet_files"))
+    if (!name.is_string()) throw input_error(where + ": its facts hold a quiet file without name");
+  for (const nlohmann::json& count : facts.at("rates"))
+    if (!count.is_number_integer())
+      throw input_error(where + ": its facts hold a sampling rate without a number of files");
 }
 
 nlohmann::json dataset_facts(const ClipDataset& dataset) {

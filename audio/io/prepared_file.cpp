@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "audio/io/clip_dataset.h"
+#include "audio/io/clip_facts.h"
 #include "core/base/error.h"
 #include "core/base/json_config.h"
 
@@ -119,6 +120,7 @@ void ClipDataset::read_prepared(const std::filesystem::path& path) {
     labels_.push_back(label);
   }
   facts_ = parse_json(metadata(*mapped_, "facts"), where);
+  check_reading_facts(facts_, where);
   const SafetensorsEntry& codes = mapped_->entry("codes");
   if (codes.dtype != "U8") throw input_error(where + ": 'codes' should be bytes (U8)");
   mapped_codes_ = {reinterpret_cast<const uint8_t*>(codes.bytes.data()), codes.bytes.size()};
@@ -127,6 +129,7 @@ void ClipDataset::read_prepared(const std::filesystem::path& path) {
   if (hash_ != metadata(*mapped_, "sha256"))
     throw input_error(where + ": is damaged: its content has the sha256 " + hash_ +
                       ", and it says " + metadata(*mapped_, "sha256"));
+  facts_.update(dataset_facts(*this));
 }
 
 void ClipDataset::read_prepared_clips() {
