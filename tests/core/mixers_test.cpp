@@ -249,16 +249,19 @@ class LongStepTest : public testing::TestWithParam<Setting> {};
 
 TEST_P(LongStepTest, StepEqualsForward) {
   constexpr int64_t kLength = 16001;
+  if (GetParam().device == torch::kCUDA && !torch::cuda::is_available())
+    GTEST_SKIP() << "no CUDA device";
   const torch::NoGradGuard no_grad;
   for (const bool trained : {true, false}) {
     if (!trained && GetParam().type == torch::kDouble) continue;
     auto mixer = make_mixer({GetParam().kind, nlohmann::json::parse(GetParam().options)}, 4, 0, 3);
-    mixer->to(GetParam().type);
     uint64_t seed = 20;
     if (trained)  // parameters some way from where they began
       for (Tensor& parameter : mixer->parameters())
         parameter.add_(0.2 * normal(parameter.sizes(), ++seed) * parameter.abs());
-    const Tensor x = normal({1, kLength, 4}, 9).to(GetParam().type);
+    mixer->to(GetParam().device);
+    mixer->to(GetParam().type);
+    const Tensor x = normal({1, kLength, 4}, 9).to(GetParam().device).to(GetParam().type);
     const Tensor whole = mixer->forward(x, {}).y.squeeze(0);
     MixerState state = mixer->allocate_state(1, kLength, x.options());
     std::vector<Tensor> steps;
@@ -278,6 +281,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Setting{"s4d", R"({"init": "lin"})", torch::kCPU, torch::kDouble, 1e-9},
                     Setting{"s4", R"({"l_kernel": 16000})", torch::kCPU, torch::kFloat, 1e-4},
                     Setting{"s4", R"({"l_kernel": 16000})", torch::kCPU, torch::kDouble, 1e-9}));
+
+INSTANTIATE_TEST_SUITE_P(Cuda, LongStepTest,
+                         testing::Values(Setting{"s4d", "{}", torch::kCUDA, torch::kFloat, 1e-4},
+                                         Setting{"s4", R"({"l_kernel": 16000})", torch::kCUDA,
+                                                 torch::kFloat, 1e-4}));
 
 TEST(MixerRegistry, KnowsAllKindsAndTheirOptions) {
   EXPECT_EQ(mixer_kinds(),
