@@ -8,7 +8,7 @@
 
 #include "genomics/baselines/markov.h"
 #include "genomics/bits_per_base.h"
-#include "genomics/metrics.h"
+#include "core/statistics/metrics.h"
 
 namespace strandwave {
 

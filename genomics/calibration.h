@@ -82,15 +82,6 @@ Calibration fit_calibration(const SequenceClassifier& classifier,
                             const CalibrationOptions& options = {},
                             const std::function<void(double)>& progress = {});
 
-// The temperature T that minimises the mean log loss of softmax(logits / T), in double (Guo et al.
-// 2017, "On calibration of modern neural networks"). The loss is convex in 1/T; bisection of its
-// derivative. n reads, all right, would drive T to 0: the targets are therefore (n + 1) / (n +
-// classes) for the label and 1 / (n + classes) for each other class (Platt 1999). In [0.02, 50]. 1
-// for no reads. logits: (reads, classes) row by row.
-double fit_temperature(std::span<const double> logits, std::span<const int32_t> labels);
-// The same for sigmoids: targets (reads, classes) of 0 and 1.
-double fit_sigmoid_temperature(std::span<const double> logits, std::span<const float> targets);
-
 // Probability that a read of `outside` scores higher than one of `inside`, ties half (area under
 // the ROC curve of rejection). Reads without a score (NaN) are left out; NaN when a side is empty.
 double rejection_auroc(std::span<const float> inside, std::span<const float> outside);

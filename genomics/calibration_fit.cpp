@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/base/error.h"
+#include "core/statistics/temperature.h"
 #include "genomics/calibration.h"
 #include "genomics/labelled_fragments.h"
 #include "genomics/sequence_classifier.h"

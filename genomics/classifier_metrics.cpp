@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "genomics/metrics.h"
-#include "genomics/score_metrics.h"
+#include "core/statistics/metrics.h"
+#include "core/statistics/score_metrics.h"
 
 namespace strandwave {
 namespace {

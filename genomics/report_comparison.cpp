@@ -5,7 +5,7 @@
 
 #include "core/report/json_view.h"
 #include "core/report/number_text.h"
-#include "genomics/metrics.h"
+#include "core/statistics/metrics.h"
 #include "genomics/report_classifier.h"
 
 namespace strandwave {

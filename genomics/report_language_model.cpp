@@ -7,7 +7,7 @@
 #include "core/report/json_view.h"
 #include "core/report/number_text.h"
 #include "core/report/svg_chart.h"
-#include "genomics/metrics.h"
+#include "core/statistics/metrics.h"
 #include "genomics/report_run.h"
 
 namespace strandwave {

@@ -20,6 +20,7 @@ enum class RandomPurpose : uint32_t {
   kSampling = 6,
   kBootstrap = 7,
   kSynthetic = 8,
+  kAugmentation = 9,
 };
 
 // The stream of (seed, purpose, a, b): for instance a = layer or step, b = global sample index.

@@ -26,8 +26,9 @@ namespace strandwave {
 // so that what is lowered and what decays are one range each. Every parameter starts at a multiple
 // of kAlignment elements and the size is one of kBlock; the gaps are zero and stay zero.
 //
-// Frozen parameters (requires_grad off) are in none of the buffers: they keep their values, have no
-// gradient and no optimizer state. Where they are lowered, the float32 values are kept beside.
+// Frozen parameters (requires_grad off) are in none of the buffers: they keep their values unless the
+// module itself changes them in place (running statistics), have no gradient and no optimizer state.
+// Where they are lowered, the float32 values are kept beside.
 class FlatParameters {
  public:
   using Predicate = std::function<bool(const std::string& name, const torch::Tensor& parameter)>;

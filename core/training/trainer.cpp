@@ -192,6 +192,15 @@ void append_frozen(NamedTensors& list, const FlatParameters& parameters) {
   for (const auto& [name, value] : parameters.frozen()) list.emplace_back(name, value.cpu());
 }
 
+// Frozen parameters are what the run began with, but for running statistics, which training
+// changes.
+void restore_frozen(const NamedTensors& list, const FlatParameters& parameters) {
+  const std::map<std::string, torch::Tensor> by_name(list.begin(), list.end());
+  for (const auto& [name, value] : parameters.frozen())
+    if (const auto found = by_name.find(name); found != by_name.end())
+      torch::Tensor(value).copy_(found->second);
+}
+
 // Copies the tensors named <parameter><suffix> into `flat`.
 void restore_tensors(const NamedTensors& list, const FlatParameters& parameters,
                      const torch::Tensor& flat, const std::string& suffix,
@@ -362,6 +371,7 @@ void Trainer::Loop::restore(const ValidCheckpoint& valid) {
     restore_tensors(list, parameters_, flat, suffix, valid.directory);
   };
   restore_flat(checkpoint.model, parameters_.masters(), "");
+  restore_frozen(checkpoint.model, parameters_);
   restore_flat(checkpoint.training, optimizer_.exp_avg(), ".exp_avg");
   restore_flat(checkpoint.training, optimizer_.exp_avg_sq(), ".exp_avg_sq");
   if (optimizer_.ema().defined()) restore_flat(checkpoint.training, optimizer_.ema(), ".ema");
@@ -466,7 +476,7 @@ bool Trainer::Loop::saving_due() const {
 }
 
 void Trainer::Loop::save() {
-  progress_.update("saving at step " + std::to_string(state_.step));
+  progress_.update("saving a checkpoint at step " + std::to_string(state_.step));
   log_->sync();
   events_->sync();
   read_sums(nullptr);

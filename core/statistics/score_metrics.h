@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "genomics/metrics.h"
+#include "core/statistics/metrics.h"
 
 namespace strandwave {
 

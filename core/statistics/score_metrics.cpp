@@ -1,4 +1,4 @@
-#include "genomics/score_metrics.h"
+#include "core/statistics/score_metrics.h"
 
 #include <algorithm>
 #include <cmath>

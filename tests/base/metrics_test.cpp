@@ -1,4 +1,4 @@
-#include "genomics/metrics.h"
+#include "core/statistics/metrics.h"
 
 #include <gtest/gtest.h>
 
