@@ -151,6 +151,52 @@ def linear_cross_entropy_backward(s):
         yield (torch.ones_like(loss),) + inputs[:4] + (logsumexp,) + inputs[4:]
 
 
+def poles(s, channels, n):
+    values = torch.complex(s.decay(channels, n).detach(), s.normal(channels, n).detach())
+    return values.requires_grad_(s.grad)
+
+
+def ssm_kernel_vandermonde(s):
+    yield s.normal(3, 4, dtype=torch.complex64), poles(s, 3, 4), 70
+    yield s.normal(3, 4, dtype=torch.complex64), poles(s, 3, 4), 0
+
+
+def ssm_state_vandermonde(s):
+    for dtype in (torch.float32, torch.bfloat16):
+        yield s.normal(2, 70, 3, dtype=dtype), poles(s, 3, 4)
+
+
+def vandermonde_product(s):
+    for reverse in (False, True):
+        yield s.normal(2, 3, 4, dtype=torch.complex64), poles(s, 3, 4), 70, reverse
+
+
+def vandermonde_moments(s):
+    for orders in (1, 2):
+        yield s.normal(2, 3, 70), poles(s, 3, 4), orders, orders == 2
+
+
+def ssm_kernel_cauchy(s):
+    for dtype in (torch.complex64, torch.complex128):
+        z = 1j * torch.arange(9, device=s.device).to(dtype)
+        yield s.normal(2, 3, 4, dtype=torch.complex64), z, poles(s, 3, 4)
+
+
+def ssm_kernel_cauchy_backward(s):
+    for v, z, w in ssm_kernel_cauchy(s):
+        yield torch.ones(2, 3, 9, dtype=torch.complex64, device=s.device), v, z, w
+
+
+def long_conv(s):
+    yield s.normal(2, 70, 3), s.normal(3, 70), s.normal(3)
+    yield s.normal(2, 70, 3, dtype=torch.bfloat16), s.normal(3, 20), None
+
+
+def long_conv_backward(s):
+    for u, kernel, skip in long_conv(s):
+        yield torch.ones_like(u), u, kernel, skip
+
+
 # operator: (sample inputs, whether it is differentiable)
 SAMPLES = {
     "selective_scan": (selective_scan, True),
@@ -167,6 +213,14 @@ SAMPLES = {
     "linear_cross_entropy": (linear_cross_entropy, True),
     "linear_cross_entropy_forward": (linear_cross_entropy, False),
     "linear_cross_entropy_backward": (linear_cross_entropy_backward, False),
+    "ssm_kernel_vandermonde": (ssm_kernel_vandermonde, True),
+    "ssm_state_vandermonde": (ssm_state_vandermonde, True),
+    "vandermonde_product": (vandermonde_product, False),
+    "vandermonde_moments": (vandermonde_moments, False),
+    "ssm_kernel_cauchy": (ssm_kernel_cauchy, True),
+    "ssm_kernel_cauchy_backward": (ssm_kernel_cauchy_backward, False),
+    "long_conv": (long_conv, True),
+    "long_conv_backward": (long_conv_backward, False),
 }
 
 
