@@ -10,6 +10,7 @@
 #include "apps/version.h"
 #include "audio/embed_clips.h"
 #include "audio/io/audio_file.h"
+#include "audio/io/clip_dataset.h"
 #include "audio/quality.h"
 #include "core/base/error.h"
 #include "core/base/progress.h"

@@ -22,6 +22,8 @@
 namespace strandwave::apps {
 namespace {
 
+constexpr double kPresentLabel = 0.5;  // multi-label: the labels more probable than this
+
 struct Options {
   CommonOptions common;
   std::string model;
@@ -84,14 +86,47 @@ std::unique_ptr<ReadWriter> open_writer(const Options& options, const ReadWriter
   return open_alignment_writer(writer);
 }
 
-std::string summary(const ClassifyReadsCounts& counts, double seconds) {
-  return std::to_string(counts.records) + " records: " + std::to_string(counts.classified) +
-         " classified, " + std::to_string(counts.unclassified) + " unclassified, " +
-         std::to_string(counts.too_short) + " short, " + std::to_string(counts.filtered) +
-         " filtered, " + std::to_string(counts.without_sequence) + " without sequence; " +
-         (counts.pairs > 0 ? std::to_string(counts.pairs) + " pairs, " : "") +
+AnswerKind answers_of(HeadConfig::Kind head) {
+  return head == HeadConfig::Kind::kMultiLabel   ? AnswerKind::kLabels
+         : head == HeadConfig::Kind::kRegression ? AnswerKind::kValues
+                                                 : AnswerKind::kClass;
+}
+
+// What a model that does not give every read one class cannot be asked for.
+void check_answers(const Options& options, AnswerKind answers) {
+  if (answers == AnswerKind::kClass) return;
+  const bool values = answers == AnswerKind::kValues;
+  const std::string model =
+      values ? "this model predicts values" : "this model gives a read any number of labels";
+  if (values && options.format != "tsv")
+    throw usage_error("-O " + options.format + " has no place for values, and " + model +
+                      ": use -O tsv");
+  if (options.format == "kraken" || options.format == "fastq-split")
+    throw usage_error("-O " + options.format + " has one class per read, and " + model +
+                      ": use -O tsv, bam or cram");
+  if (!options.report.empty())
+    throw usage_error("--report counts reads by their one class, and " + model);
+  if (values && options.min_probability)
+    throw usage_error("--min-prob: " + model + " and no probability");
+}
+
+// How many bases the model has read.
+double bases_run(const ClassifyReadsCounts& counts, bool early) {
+  return static_cast<double>(early ? counts.bases_read : counts.bases);
+}
+
+std::string summary(const ClassifyReadsCounts& counts, bool early, AnswerKind answers,
+                    double seconds) {
+  const bool values = answers == AnswerKind::kValues;
+  return counted(counts.records, "record") + ": " + std::to_string(counts.classified) +
+         (values ? " predicted, " : " classified, ") + std::to_string(counts.unclassified) +
+         (values ? " rejected, " : " unclassified, ") + std::to_string(counts.too_short) +
+         " short, " + std::to_string(counts.filtered) + " filtered, " +
+         std::to_string(counts.without_sequence) + " without sequence; " +
+         (counts.pairs > 0 ? counted(counts.pairs, "pair") + ", " : "") +
          format_count(static_cast<double>(counts.bases)) + " bases, " +
-         format_count(static_cast<double>(counts.bases) / std::max(seconds, 1e-9)) + " bases/s";
+         (early ? format_count(bases_run(counts, early)) + " of them read, " : "") +
+         format_count(bases_run(counts, early) / std::max(seconds, 1e-9)) + " bases/s";
 }
 
 // How early reads were decided.
@@ -133,13 +168,24 @@ ClassifierOptions classifier_options(const Options& options, const LoadedModel& 
   return classifier;
 }
 
+// Those that were stored with the model at fine-tuning; none where --taxids is given.
+std::map<std::string, int64_t> stored_taxids(const Options& options, const LoadedModel& loaded) {
+  const auto found = loaded.companions.find(kTaxidsFile);
+  if (!options.taxids.empty() || found == loaded.companions.end()) return {};
+  return parse_taxids(found->second, (loaded.directory / kTaxidsFile).string());
+}
+
 void classify(const Options& options, c10::Device device) {
   const LoadedModel loaded = load_dna_model(options.model);
   loaded.model->to(device);
   const SequenceClassifier classifier(loaded.model, classifier_options(options, loaded));
   const std::vector<std::string>& labels = classifier.labels();
+  const AnswerKind answers = answers_of(classifier.kind());
+  check_answers(options, answers);
 
   ClassifyReadsOptions reads = options.reads;
+  reads.min_probability =
+      options.min_probability.value_or(answers == AnswerKind::kLabels ? kPresentLabel : 0);
   std::optional<PrefixClassifier> prefix;
   if (!options.decide_at.empty()) {
     const double confident = options.min_probability.value_or(PrefixOptions{}.min_prob);
@@ -149,23 +195,26 @@ void classify(const Options& options, c10::Device device) {
 
   const auto given =
       options.taxids.empty() ? std::map<std::string, int64_t>() : read_taxids(options.taxids);
+  auto stored = stored_taxids(options, loaded);
   std::optional<Taxonomy> taxonomy;
-  if (!options.taxonomy.empty()) taxonomy = Taxonomy::read(options.taxonomy, labels, given);
+  if (!options.taxonomy.empty()) taxonomy = Taxonomy::read(options.taxonomy, labels, given, stored);
 
   ReadWriterOptions written;
   written.path = options.output;
   written.force = options.force;
+  written.answers = answers;
   written.labels = labels;
   written.provenance = !options.no_pg;
   written.version = STRANDWAVE_VERSION;
   written.command = command_line();
   written.model_hash = loaded.hash;
-  written.bases_read_column = prefix.has_value();
+  written.bases_read = prefix.has_value();
   written.cram = options.format == "cram";
   written.reference = options.reads.reader.reference;
   written.gzip = options.gzip;
   if (options.format == "kraken")
-    written.taxids = taxonomy ? taxonomy->label_taxids() : taxids_of_labels(labels, given);
+    written.taxids = taxonomy ? taxonomy->label_taxids()
+                              : taxids_of_labels(labels, given.empty() ? stored : given);
   const std::unique_ptr<ReadWriter> writer = open_writer(options, written);
 
   Progress progress(stderr, options.common.quiet);
@@ -176,16 +225,15 @@ void classify(const Options& options, c10::Device device) {
       [&](const ClassifyReadsCounts& done) {
         progress.update("classified " +
                         format_count(static_cast<double>(done.classified + done.unclassified)) +
-                        " sequences, " + format_count(meter.rate(static_cast<double>(done.bases))) +
-                        " bases/s");
+                        " sequences, " +
+                        format_count(meter.rate(bases_run(done, prefix.has_value()))) + " bases/s");
       },
       warn);
-  progress.message(summary(counts, meter.seconds()));
   progress.finish();
+  progress.message(summary(counts, prefix.has_value(), answers, meter.seconds()));
   if (prefix && !options.common.quiet) print_decisions(counts, prefix->options());
   if (!options.report.empty()) {
-    const std::string text =
-        kraken_report(*taxonomy, counts.per_label, counts.unclassified + counts.too_short);
+    const std::string text = kraken_report(*taxonomy, counts.per_label, counts.without_label);
     if (options.report == "-")
       std::cout << text;
     else
@@ -195,7 +243,6 @@ void classify(const Options& options, c10::Device device) {
 
 void run(Options options) {
   const c10::Device device = options.common.prepare();
-  options.reads.min_probability = options.min_probability.value_or(0);
   if (options.max_out_of_distribution)
     options.reads.max_out_of_distribution = *options.max_out_of_distribution;
   if (!options.flush_every.empty())
@@ -210,6 +257,22 @@ void run(Options options) {
                                               ? std::string("; the output is incomplete")
                                               : "; " + options.output + " was not written"));
   }
+}
+
+// Flags as samtools takes them, numbers or names, to a number.
+CLI::Validator flag_names() {
+  return CLI::Validator(
+      [](std::string& text) {
+        const auto flags = alignment_flags(text);
+        if (!flags)
+          return "must be a number from 0 to 65535 or names such as SECONDARY,DUP (samtools flags "
+                 "lists them), "
+                 "got " +
+                 text;
+        text = std::to_string(*flags);
+        return std::string();
+      },
+      "");
 }
 
 void add_input_options(CLI::App& command, Options& options) {
@@ -233,14 +296,14 @@ void add_input_options(CLI::App& command, Options& options) {
       ->capture_default_str();
   command
       .add_option("-f,--require-flags", reader.require_flags,
-                  "Alignments: flags that must all be set")
-      ->check(CLI::Range(0, 65535))
+                  "Alignments: flags that must all be set, a number or names (PAIRED,PROPER_PAIR)")
+      ->transform(flag_names())
       ->capture_default_str();
   command
       .add_option("-F,--exclude-flags", reader.exclude_flags,
-                  "Alignments: leave out those with any of these flags (3840: secondary, failed, "
-                  "duplicate, supplementary)")
-      ->check(CLI::Range(0, 65535))
+                  "Alignments: leave out those with any of these flags (3840: "
+                  "SECONDARY,QCFAIL,DUP,SUPPLEMENTARY)")
+      ->transform(flag_names())
       ->capture_default_str();
   command
       .add_option("--min-base-qual", options.reads.min_base_quality,
@@ -276,16 +339,17 @@ void add_decision_options(CLI::App& command, Options& options) {
       ->capture_default_str();
   command
       .add_option("--min-prob", options.min_probability,
-                  "Least probability of a label; below it a read is unclassified")
-      ->check(CLI::Range(0.0, 1.0));
+                  "Least probability of a label; below it a read is unclassified. Multi-label "
+                  "models give the labels above it (default 0.5)")
+      ->check(number_between(0, 1));
   command
       .add_option("--max-ood", options.max_out_of_distribution,
                   "Greatest out-of-distribution score (bits per base) of a classified read")
-      ->check(CLI::Range(-100.0, 100.0));
+      ->check(finite_number());
   command
       .add_option("--target-fpr", options.reads.target_false_positive_rate,
                   "The same by the share of reads like the training data to lose, by calibration")
-      ->check(CLI::Range(0.0, 0.5));
+      ->check(number_between(0, 0.5));
   command
       .add_option("--decide-at", options.decide_at,
                   "Answer at the first of these numbers of bases, separated by commas, where "
@@ -322,7 +386,8 @@ void add_output_options(CLI::App& command, Options& options) {
   command.add_option("--taxonomy", options.taxonomy,
                      "Folder with nodes.dmp and names.dmp, or a table with the columns label, "
                      "taxid, rank, parent, name");
-  command.add_option("--taxids", options.taxids, "Table of lines label, taxid");
+  command.add_option("--taxids", options.taxids,
+                     "Table of lines label, taxid; default: those of the training manifest");
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ void warn_of_seen(const std::string& model_path, const TestSet& set, const TestO
   const auto seen = seen_in_training(model_path, sequences);
   if (!seen) return;
   report["seen_in_training"] = seen->to_json();
-  if (seen->notable()) warn(seen->sentence());
+  if (seen->notable()) warn(seen->sentence("training"));
 }
 
 // Accuracy against bases read, under "decide_at" in the figures.

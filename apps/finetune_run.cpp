@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -16,6 +17,7 @@
 #include "core/base/progress.h"
 #include "core/base/signals.h"
 #include "core/runtime/out_of_memory.h"
+#include "genomics/io/taxonomy.h"
 #include "genomics/reference_cnn.h"
 #include "genomics/training_data.h"
 #include "genomics/without_class.h"
@@ -54,6 +56,21 @@ std::string training_data_of(const FinetuneCommand& command, const LabelledFragm
     if (const auto before = TrainingData::of_model(command.start_from)) record.merge(*before);
   training_of(data)([&](const LabelledFragment& sequence) { record.add(sequence.ids); });
   return record.to_bytes();
+}
+
+// The classes' taxids that the manifest gives, as a file beside the model; nothing without any.
+std::optional<std::string> taxids_of(const LabelledFragments& data) {
+  std::map<std::string, int64_t> taxids;
+  for (const auto& [label, given] : data.taxids()) {
+    if (given.size() == 1)
+      taxids[label] = *given.begin();
+    else
+      warn("the class \"" + label + "\" has genomes of different taxids (" +
+           std::to_string(*given.begin()) + ", " + std::to_string(*given.rbegin()) +
+           "), of which none is kept with the model: `dna classify` will need --taxids for it");
+  }
+  if (taxids.empty()) return std::nullopt;
+  return taxids_text(taxids);
 }
 
 // One training run and what is measured of it.
@@ -98,6 +115,7 @@ class FinetuneRun {
     FinetuneOptions options = command_.task;
     options.class_weights = class_weights(command_.class_weights, *data_);
     options.companions[TrainingData::kCompanion] = training_data_of(command_, *data_);
+    if (const auto taxids = taxids_of(*data_)) options.companions[kTaxidsFile] = *taxids;
     task_ = std::make_unique<FinetuneTask>(model, data_, options);
     result_ = train(model, *task_, command_.training, device_);
     best_ = load_model(result_.best_model);
@@ -184,7 +202,9 @@ class FinetuneRun {
     const auto seen = seen_in_training(command_.start_from, targets);
     if (!seen) return;
     report["seen_in_training"] = seen->to_json();
-    if (seen->notable()) warn(seen->sentence());
+    // A start that was a classifier was trained on labelled data, too.
+    const bool pretrained = start_->model->config().head.kind == HeadConfig::Kind::kLanguageModel;
+    if (seen->notable()) warn(seen->sentence(pretrained ? "pretraining" : "training"));
   }
 
   std::unique_ptr<Predictor> reference_cnn(double& seconds) {
@@ -278,7 +298,12 @@ void check(const FinetuneCommand& command) {
 
 Data open_data(const FinetuneCommand& command) {
   Data data = LabelledFragments::open(command.data, command.fragments);
-  if (!command.training.common.quiet) std::cerr << "data: " << data->description() << '\n';
+  const LengthDistribution& lengths = command.fragments.lengths;
+  const int64_t longest = data->longest_training_sequence();
+  if (!lengths.empty() && lengths.length_at(0.5) > longest)
+    warn("--length-dist: most of its lengths (" + lengths.description() + ") exceed the " +
+         counted(longest, "base") +
+         " of the longest training sequence: such fragments are whole sequences");
   return data;
 }
 

@@ -63,7 +63,7 @@ Genome open_genome(const GenomeSource& source, bool quiet) {
   };
   Genome genome = Genome::open(source.paths, source.cache, options);
   const GenomeCounts counts = genome.counts();
-  progress.message("genome: " + std::to_string(counts.contigs) + " contigs, " +
+  progress.message("genome: " + counted(counts.contigs, "contig") + ", " +
                    format_count(static_cast<double>(counts.bases)) + " bases, " +
                    format_count(static_cast<double>(counts.unknown)) + " of them N, " +
                    format_count(static_cast<double>(counts.lower_case)) + " lower case");

@@ -49,10 +49,6 @@ class Pipeline {
         note_(note),
         long_sequence_(classifier),
         batch_bases_(4 * classifier.options().batch_bases) {
-    if (classifier.kind() == HeadConfig::Kind::kRegression)
-      throw usage_error(
-          "this model predicts values, not classes: measure it with `strandwave dna "
-          "evaluate`");
     counts_.per_label.resize(classifier.labels().size());
     if (prefix != nullptr) counts_.decided_at.resize(prefix->options().lengths.size());
   }
@@ -95,7 +91,9 @@ class Pipeline {
     SequenceRecord record;
     Prediction prediction;
     int64_t bases_read = 0;
-    int64_t mate = -1;      // number of the other read of a pair
+    int64_t judged_bases = 0;  // the length that the score's threshold is for
+    int64_t mate = -1;         // number of the other read of a pair
+    std::optional<PairCall> pair;
     bool predicts = false;  // it is to be classified
     bool predicted = false;
     bool combined = false;  // with its mate
@@ -114,7 +112,19 @@ class Pipeline {
     collated_ = item.collated;
     file_ = display_path(item.path);
     if (note_) std::for_each(item.notes.begin(), item.notes.end(), note_);
+    note_idle_filters(item.format);
     writer_.begin(item.path, item.format, item.header.get());
+  }
+
+  void note_idle_filters(SequenceFormat format) {
+    const SequenceReaderOptions usual, &given = options_.reader;
+    const bool filters = given.min_mapping_quality != usual.min_mapping_quality ||
+                         given.exclude_flags != usual.exclude_flags ||
+                         given.require_flags != usual.require_flags;
+    if (!note_ || !filters || is_alignment(format) || std::exchange(idle_filters_noted_, true))
+      return;
+    note_(file_ + " is " + to_string(format) +
+          ": -q, -f and -F select alignments and have no effect on FASTA and FASTQ");
   }
 
   void add(SequenceRecord record) {
@@ -212,6 +222,7 @@ class Pipeline {
     if (!one.predicted || !other.predicted) return;
     one.prediction = classifier_.pair(one.prediction, other.prediction);
     other.prediction = one.prediction;
+    one.judged_bases = other.judged_bases = (one.bases_read + other.bases_read) / 2;
   }
 
   // Predictions ---------------------------------------------------------------------------------
@@ -272,7 +283,7 @@ class Pipeline {
 
   static void set(Entry& read, Prediction prediction, int64_t bases_read) {
     read.prediction = std::move(prediction);
-    read.bases_read = bases_read;
+    read.bases_read = read.judged_bases = bases_read;
     read.predicted = true;
   }
 
@@ -291,6 +302,7 @@ class Pipeline {
       if (next.mate >= written_ && !next.combined) {
         counts_.pairs += next.predicted && entry(next.mate).predicted ? 1 : 0;
         combine(next, entry(next.mate));
+        describe_pair(next, entry(next.mate));
       }
       const ReadCall call = decide(next);
       count(next, call);
@@ -300,8 +312,21 @@ class Pipeline {
     }
   }
 
-  ReadCall decide(Entry& read) const {
+  // Where both are written, what they are as one: as predicted, though one of them may be short.
+  void describe_pair(Entry& one, Entry& other) const {
+    const auto shown = [](const Entry& read) { return read.record.fate == RecordFate::kRead; };
+    if (classifier_.kind() != HeadConfig::Kind::kClassifier || !shown(one) || !shown(other)) return;
+    const ReadCall call = decide(one.predicted ? one : other);
+    PairCall pair{true, call.status, call.label, {one.record.length(), other.record.length()}};
+    if ((one.record.flags & kLastMateFlag) != 0) std::swap(pair.lengths[0], pair.lengths[1]);
+    one.pair = pair;
+    pair.first = false;
+    other.pair = pair;
+  }
+
+  ReadCall decide(const Entry& read) const {
     ReadCall call;
+    call.pair = read.pair;
     if (!read.predicted) {
       const RecordFate fate = read.record.fate;
       call.status = fate == RecordFate::kRead              ? ReadStatus::kShort
@@ -309,14 +334,21 @@ class Pipeline {
                                                            : ReadStatus::kFiltered;
       return call;
     }
-    call.probabilities = std::move(read.prediction.probabilities);
+    call.probabilities = read.prediction.probabilities;
     call.out_of_distribution = read.prediction.out_of_distribution;
     call.bases_read = read.bases_read;
-    call.label = static_cast<int32_t>(
-        std::max_element(call.probabilities.begin(), call.probabilities.end()) -
-        call.probabilities.begin());
-    const bool accepted = static_cast<double>(call.probability()) >= options_.min_probability &&
-                          !(call.out_of_distribution > most_out_of_distribution(read));
+    bool accepted = !(call.out_of_distribution > most_out_of_distribution(read));
+    if (classifier_.kind() != HeadConfig::Kind::kRegression)
+      call.label = static_cast<int32_t>(
+          std::max_element(call.probabilities.begin(), call.probabilities.end()) -
+          call.probabilities.begin());
+    if (classifier_.kind() == HeadConfig::Kind::kClassifier)
+      accepted &= static_cast<double>(call.probability()) >= options_.min_probability;
+    if (classifier_.kind() == HeadConfig::Kind::kMultiLabel) {
+      for (size_t c = 0; c < call.probabilities.size(); ++c)
+        if (static_cast<double>(call.probabilities[c]) > options_.min_probability)
+          call.labels.push_back(static_cast<int32_t>(c));
+    }
     call.status = accepted ? ReadStatus::kClassified : ReadStatus::kUnclassified;
     return call;
   }
@@ -326,14 +358,13 @@ class Pipeline {
     const bool both = prefix_ == nullptr && classifier_.options().both_strands;
     return std::min(options_.max_out_of_distribution,
                     classifier_.calibration().threshold(
-                        read.bases_read, *options_.target_false_positive_rate, both));
+                        read.judged_bases, *options_.target_false_positive_rate, both));
   }
 
   void count(const Entry& read, const ReadCall& call) {
     switch (call.status) {
       case ReadStatus::kClassified:
         ++counts_.classified;
-        ++counts_.per_label[static_cast<size_t>(call.label)];
         break;
       case ReadStatus::kUnclassified:
         ++counts_.unclassified;
@@ -349,6 +380,19 @@ class Pipeline {
         break;
     }
     if (call.has_prediction()) counts_.bases += read.record.length();
+    count_label(call);
+  }
+
+  void count_label(const ReadCall& call) {
+    const bool shown = call.has_prediction() || call.status == ReadStatus::kShort;
+    if (classifier_.kind() != HeadConfig::Kind::kClassifier || !shown) return;
+    if (call.pair && !call.pair->first) return;
+    const ReadStatus status = call.pair ? call.pair->status : call.status;
+    const int32_t label = call.pair ? call.pair->label : call.label;
+    if (status == ReadStatus::kClassified)
+      ++counts_.per_label[static_cast<size_t>(label)];
+    else
+      ++counts_.without_label;
   }
 
   const ClassifyReadsOptions& options_;
@@ -363,6 +407,7 @@ class Pipeline {
   ClassifyReadsCounts counts_;
   std::string file_;
   bool collated_ = false;
+  bool idle_filters_noted_ = false;
   std::deque<Entry> window_;  // in the order of the input
   int64_t written_ = 0;       // number of the record at the window's front
   std::vector<int64_t> batch_;

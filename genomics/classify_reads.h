@@ -24,7 +24,8 @@ struct ClassifyReadsOptions {
   // and CRAM are found by name; records between them are held, at most pair_window.
   bool paired = false;
   int64_t pair_window = 100000;
-  // A read is classified when all of these hold; otherwise its label is "unclassified".
+  // A read is classified when all of these hold; otherwise its label is "unclassified". Of a
+  // multi-label model the labels more probable than min_probability are taken, none of them too.
   double min_probability = 0;
   double max_out_of_distribution = std::numeric_limits<double>::infinity();
   std::optional<double> target_false_positive_rate;  // Calibration::threshold of the read's length
@@ -40,9 +41,11 @@ struct ClassifyReadsCounts {
   int64_t too_short = 0;
   int64_t filtered = 0;
   int64_t without_sequence = 0;
-  int64_t bases = 0;               // of reads that were classified or unclassified
+  int64_t bases = 0;  // of reads that were classified or unclassified
+  int64_t pairs = 0;  // with --paired: predicted together
+  // Classes only: a pair counts once.
   std::vector<int64_t> per_label;  // classified
-  int64_t pairs = 0;               // with --paired: predicted together
+  int64_t without_label = 0;       // unclassified or short
   // With a PrefixClassifier: reads decided at each of its lengths, those never decided, bases that
   // were looked at, and the time that all of it took.
   std::vector<int64_t> decided_at;
@@ -59,9 +62,10 @@ struct ClassifyReadsCounts {
 // depend on batches, threads or the time of arrival within 1e-5. Memory does not grow with the
 // input: a batch of reads, one block of a long sequence, and with `paired` the window.
 // `prefix`: decide early; null: whole reads. `progress` is called after every batch, `note` with
-// what the user should know of an input.
-// Throws Error: what the readers, the writer and the classifier throw; kUsage for a regression
-// model; kInput when a mate does not come within pair_window records; kInterrupted.
+// what the user should know of an input. Of a regression, values that are not rejected count as
+// classified.
+// Throws Error: what the readers, the writer and the classifier throw; kInput when a mate does not
+// come within pair_window records; kInterrupted.
 ClassifyReadsCounts classify_reads(
     const ClassifyReadsOptions& options, const SequenceClassifier& classifier,
     const PrefixClassifier* prefix, ReadWriter& writer,

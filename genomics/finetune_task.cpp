@@ -217,24 +217,24 @@ void FinetuneTask::restore(const nlohmann::json& state) {
 
 nlohmann::json FinetuneTask::config() const {
   const FragmentOptions& fragments = data_->options();
-  return {{"objective", objective(data_->task())},
-          {"data", data_->hash()},
-          {"classes", data_->labels()},
-          {"batch", options_.batch},
-          {"evaluation_per_class", options_.evaluation_per_class},
-          {"fragment_length", fragments.length},
-          {"length_distribution", fragments.lengths.empty()
-                                      ? nlohmann::json()
-                                      : nlohmann::json(fragments.lengths.description())},
-          {"error_rate", {fragments.error_rate.low, fragments.error_rate.high}},
-          {"reverse_complement", fragments.reverse_complement},
-          {"class_weights", options_.class_weights},
-          {"lm_weight", options_.lm_weight},
-          {"patience", options_.patience},
-          {"freeze", options_.freeze},
-          {"selection", options_.selection == Selection::kMacroF1 ? "macro_f1" : "accuracy"},
-          {"start_model", options_.start_model},
-          {"description", data_->description()}};
+  return {
+      {"objective", objective(data_->task())},
+      {"data", data_->hash()},
+      {"classes", data_->labels()},
+      {"batch", options_.batch},
+      {"evaluation_per_class", options_.evaluation_per_class},
+      {"fragment_length", fragments.length},
+      {"length_distribution",
+       fragments.lengths.empty() ? nlohmann::json() : nlohmann::json(fragments.lengths.identity())},
+      {"error_rate", {fragments.error_rate.low, fragments.error_rate.high}},
+      {"reverse_complement", fragments.reverse_complement},
+      {"class_weights", options_.class_weights},
+      {"lm_weight", options_.lm_weight},
+      {"patience", options_.patience},
+      {"freeze", options_.freeze},
+      {"selection", options_.selection == Selection::kMacroF1 ? "macro_f1" : "accuracy"},
+      {"start_model", options_.start_model},
+      {"description", data_->description()}};
 }
 
 HeadConfig head_for(const LabelledFragments& data, HeadConfig::Pooling pooling) {

@@ -50,6 +50,7 @@ GenomeFragments::GenomeFragments(const std::string& path, const FragmentOptions&
   labels_ = splits_.manifest.labels;
   std::map<std::string, int32_t> number;
   for (const ManifestRow& row : splits_.manifest.rows) {
+    if (options.kind == LabelKind::kClass && row.taxid > 0) taxids_[row.text].insert(row.taxid);
     group_of_row_.push_back(-1);
     if (row.group.empty()) continue;
     const auto [found, is_new] =
@@ -209,21 +210,32 @@ void GenomeFragments::for_each_training_sequence(
     }
 }
 
-std::string GenomeFragments::description() const {
-  int64_t bases = 0;
-  for (const Pool& pool : pools_)
-    bases += total_length(pool.intervals[static_cast<size_t>(Split::kTrain)]);
-  std::string text = std::to_string(splits_.manifest.rows.size()) + " genomes, ";
+int64_t GenomeFragments::longest_training_sequence() const {
+  int64_t longest = 0;
+  for (const Pool& pool : pools_) longest = std::max(longest, pool.training.longest());
+  return longest;
+}
+
+std::string GenomeFragments::description_without(int32_t left_out) const {
+  int64_t bases = 0, genomes = 0, validation = 0, test = 0, ends = 0;
+  for (size_t p = 0; p < pools_.size(); ++p)
+    if (static_cast<int64_t>(p) != left_out)
+      bases += total_length(pools_[p].intervals[static_cast<size_t>(Split::kTrain)]);
+  for (size_t row = 0; row < splits_.manifest.rows.size(); ++row) {
+    if (left_out >= 0 && splits_.manifest.rows[row].label == left_out) continue;
+    ++genomes;
+    validation += splits_.split[row] == Split::kValidation;
+    test += splits_.split[row] == Split::kTest;
+    ends += splits_.ends[row];
+  }
+  std::string text = counted(genomes, "genome") + ", ";
+  const auto classes = static_cast<int64_t>(labels_.size()) - (left_out >= 0 ? 1 : 0);
   if (options_.kind != LabelKind::kRegression)
-    text += std::to_string(labels_.size()) + " classes, ";
-  text += format_count(static_cast<double>(bases)) + " bases in training, ";
-  const auto held = [&](Split split) {
-    return std::to_string(std::count(splits_.split.begin(), splits_.split.end(), split));
-  };
-  const auto ends = std::count(splits_.ends.begin(), splits_.ends.end(), true);
-  text += held(Split::kValidation) + " for validation";
+    text += std::to_string(classes) + (classes == 1 ? " class, " : " classes, ");
+  text += format_count(static_cast<double>(bases)) + " bases in training, " +
+          std::to_string(validation) + " for validation";
   if (ends > 0) text += " and the ends of the contigs of " + std::to_string(ends);
-  return text + ", " + held(Split::kTest) + " for the test; fragments of " + lengths_text();
+  return text + ", " + std::to_string(test) + " for the test; fragments of " + lengths_text();
 }
 
 std::string GenomeFragments::hash() const {

@@ -3,16 +3,18 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "core/base/split_assignment.h"
 #include "genomics/io/genome.h"
 #include "genomics/io/labelled.h"
 #include "genomics/io/length_distribution.h"
-#include "core/base/split_assignment.h"
 
 namespace strandwave {
 
@@ -66,7 +68,7 @@ struct FragmentOptions {
 };
 
 struct FixedOptions {
-  int64_t length = 0;     // 0: as trained
+  int64_t length = 0;    // 0: as trained
   ErrorRate error_rate;  // substitutions per base
 };
 
@@ -87,6 +89,8 @@ class LabelledFragments {
   const std::vector<std::string>& labels() const { return labels_; }
   // Names of the groups given in the data; LabelledFragment::group counts into them.
   const std::vector<std::string>& groups() const { return groups_; }
+  // Taxids that a manifest gives to the genomes of each class; none where it gives none.
+  const std::map<std::string, std::set<int64_t>>& taxids() const { return taxids_; }
   LabelKind task() const { return options_.kind; }
   const FragmentOptions& options() const { return options_; }
 
@@ -108,8 +112,12 @@ class LabelledFragments {
   virtual void for_each_training_sequence(
       const std::function<void(int32_t label, std::span<const uint8_t> ids)>& visit) const = 0;
 
-  // One line: "16 genomes, 4 classes, 51.3 Mbp in training".
-  virtual std::string description() const = 0;
+  // Bases of the longest sequence of the training split; no training fragment is longer.
+  virtual int64_t longest_training_sequence() const = 0;
+  // One line: "16 genomes, 4 classes, 51.3 Mbp in training"; without the class `left_out` where
+  // that is one.
+  virtual std::string description_without(int32_t left_out) const = 0;
+  std::string description() const { return description_without(-1); }
   // SHA-256 of what the files hold, their labels and splits, in order; paths do not count.
   virtual std::string hash() const = 0;
 
@@ -127,6 +135,7 @@ class LabelledFragments {
   FragmentOptions options_;
   std::vector<std::string> labels_;
   std::vector<std::string> groups_;
+  std::map<std::string, std::set<int64_t>> taxids_;
 };
 
 // Everything in the file that is not for validation or test (of a manifest, its genomes), each

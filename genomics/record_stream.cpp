@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/progress.h"
 #include "genomics/io/byte_reader.h"
 
 namespace strandwave {
@@ -106,7 +107,7 @@ void RecordStream::read_mates(SequenceReader& first, SequenceReader& second) {
       const SequenceReader& shorter = more ? second : first;
       throw input_error(described(more ? first : second, more ? a : b) +
                         " has no mate: " + display_path(shorter.path()) + " ends after " +
-                        std::to_string(shorter.counts().records) + " records.");
+                        counted(shorter.counts().records, "record") + ".");
     }
     if (pair_name(a.name) != pair_name(b.name))
       throw input_error(described(first, a) + " and " + described(second, b) +

@@ -108,20 +108,32 @@ void SequenceFragments::for_each_training_sequence(
     for (const size_t i : members) visit(sequences_[i].label, sequences_[i].ids);
 }
 
-std::string SequenceFragments::description() const {
+int64_t SequenceFragments::longest_training_sequence() const {
+  size_t longest = 0;
+  for (const auto& members : members_[static_cast<size_t>(Split::kTrain)])
+    for (const size_t i : members) longest = std::max(longest, sequences_[i].ids.size());
+  return static_cast<int64_t>(longest);
+}
+
+std::string SequenceFragments::description_without(int32_t left_out) const {
   std::array<size_t, kSplits> counts{};
   size_t overlapping = 0;
   for (size_t split = 0; split < kSplits; ++split)
-    for (const auto& members : members_[split]) {
+    for (size_t pool = 0; pool < members_[split].size(); ++pool) {
+      if (static_cast<int64_t>(pool) == left_out) continue;
+      const std::vector<size_t>& members = members_[split][pool];
       counts[split] += members.size();
       for (const size_t i : members) overlapping += sequences_[i].overlaps_training;
     }
   std::string text;
-  if (options_.kind != LabelKind::kRegression) text = std::to_string(labels_.size()) + " classes, ";
+  const auto classes = static_cast<int64_t>(labels_.size()) - (left_out >= 0 ? 1 : 0);
+  if (options_.kind != LabelKind::kRegression)
+    text = std::to_string(classes) + (classes == 1 ? " class, " : " classes, ");
   text += std::to_string(counts[0]) + " training, " + std::to_string(counts[1]) +
           " validation and " + std::to_string(counts[2]) + " test sequences";
   const int64_t dropped = facts_.at("sequences").get<int64_t>() - facts_.at("kept").get<int64_t>();
-  if (dropped > 0) text += ", " + std::to_string(dropped) + " copies and conflicting ones dropped";
+  if (dropped > 0 && left_out < 0)
+    text += ", " + std::to_string(dropped) + " copies and conflicting ones dropped";
   if (overlapping > 0)
     text += ", " + std::to_string(overlapping) +
             " held-out ones share at least half their 31-mers with training";

@@ -20,7 +20,8 @@ class SequenceFragments : public LabelledFragments {
   std::vector<int64_t> class_counts(Split split) const override;
   void for_each_training_sequence(
       const std::function<void(int32_t, std::span<const uint8_t>)>& visit) const override;
-  std::string description() const override;
+  int64_t longest_training_sequence() const override;
+  std::string description_without(int32_t left_out) const override;
   std::string hash() const override { return hash_; }
   nlohmann::json leakage() const override { return facts_; }
 

@@ -140,18 +140,23 @@ void append_digest(std::vector<uint8_t>& bytes, const std::string& hex) {
     bytes.push_back(static_cast<uint8_t>(std::stoi(hex.substr(2 * i, 2), nullptr, 16)));
 }
 
-std::optional<SeenFraction> by_sketch(const KmerSketch& training, const KmerSketch& targets) {
+SeenFraction by_sketch(const KmerSketch& training, const KmerSketch& targets) {
   const KmerSketch::Containment found = training.containment_of(targets);
-  if (found.compared == 0) return std::nullopt;
-  return SeenFraction{found.fraction, "sketch", found.compared};
+  SeenFraction seen{found.fraction, "sketch", found.compared};
+  if (seen.too_few()) seen.fraction = 0;
+  return seen;
 }
 
 }  // namespace
 
-bool SeenFraction::notable() const { return by == "sketch" ? fraction >= 0.01 : fraction > 0; }
+bool SeenFraction::notable() const {
+  return too_few() || (by == "sketch" ? fraction >= 0.01 : fraction > 0);
+}
 
-std::string SeenFraction::sentence() const {
-  char text[200];
+std::string SeenFraction::sentence(const std::string& when) const {
+  const std::string few = "too few sampled 21-mers to tell (" + std::to_string(compared) + ")";
+  if (by == "sketch" && too_few())
+    return "how much of the targets was seen in " + when + ": " + few;
   // What is not all or nothing must not look like it.
   const double percent = 100 * fraction;
   const char* format = percent > 0 && percent < 0.01     ? "< 0.01"
@@ -159,15 +164,17 @@ std::string SeenFraction::sentence() const {
                                                          : nullptr;
   char number[32];
   std::snprintf(number, sizeof number, percent < 1 && percent > 0 ? "%.2f" : "%.1f", percent);
+  const std::string seen_share = format ? format : number;
+  if (too_few())
+    return seen_share + " % of targets on known contigs were seen in " + when +
+           " (exact, by intervals); of the others: " + few;
   const std::string how = by == "intervals" ? "exact, by intervals"
                           : by == "sketch"  ? "estimated from " + std::to_string(compared) +
                                                  " sampled 21-mers; copies of repeats count"
                                            : "by intervals, and on unknown contigs by " +
                                                  std::to_string(compared) +
                                                  " sampled 21-mers; copies of repeats count";
-  std::snprintf(text, sizeof text, "%s %% of targets were seen in pretraining (%s)",
-                format ? format : number, how.c_str());
-  return text;
+  return seen_share + " % of targets were seen in " + when + " (" + how + ")";
 }
 
 nlohmann::json SeenFraction::to_json() const {
@@ -251,6 +258,8 @@ std::optional<SeenFraction> TrainingData::seen_fraction(const Genome& genome,
   const auto seen = static_cast<double>(
       known_bases(genome, intersect_intervals(known, on_genome(training_, numbers))));
   if (!sketched) return SeenFraction{seen / exact_bases, "intervals", 0};
+  if (sketched->too_few())
+    return SeenFraction{seen / exact_bases, "intervals and sketch", sketched->compared};
   return SeenFraction{(seen + sketched->fraction * other_bases) / (exact_bases + other_bases),
                       "intervals and sketch", sketched->compared};
 }
@@ -258,7 +267,12 @@ std::optional<SeenFraction> TrainingData::seen_fraction(const Genome& genome,
 std::optional<SeenFraction> TrainingData::seen_fraction(
     std::span<const std::vector<uint8_t>> targets) const {
   KmerSketch targets_sketch;
-  for (const std::vector<uint8_t>& ids : targets) targets_sketch.add(ids);
+  bool any = false;
+  for (const std::vector<uint8_t>& ids : targets) {
+    targets_sketch.add(ids);
+    any |= std::any_of(ids.begin(), ids.end(), dna::is_base);
+  }
+  if (!any) return std::nullopt;
   return by_sketch(sketch_, targets_sketch);
 }
 

@@ -26,12 +26,16 @@ struct SeenFraction {
   // For the sketch: how many 21-mers were compared; the fewer, the coarser the estimate.
   int64_t compared = 0;
 
-  // Worth a warning: any base by intervals, one percent by the sketch. The sketch also counts
-  // repeats of which the training data held other copies: 5 to 8 % of other human megabases
-  // after training on one human chromosome, 0.1 % of a nematode's.
+  // Fewer 21-mers than this tell nothing: `fraction` is then that of the targets on known contigs,
+  // 0 where there are none.
+  static constexpr int64_t kLeastCompared = 50;
+  bool too_few() const { return by != "intervals" && compared < kLeastCompared; }
+  // Worth a warning: any base by intervals, one percent by the sketch, or too few 21-mers. The
+  // sketch also counts repeats of which the training data held other copies: 5 to 8 % of other
+  // human megabases after training on one human chromosome, 0.1 % of a nematode's.
   bool notable() const;
-  // "12.3 % of targets were seen in pretraining (exact, by intervals)"
-  std::string sentence() const;
+  // "12.3 % of targets were seen in pretraining (exact, by intervals)", or `when` else.
+  std::string sentence(const std::string& when = "pretraining") const;
   nlohmann::json to_json() const;  // {"fraction", "by", "compared"}
 };
 
@@ -59,8 +63,7 @@ class TrainingData {
   int64_t bases() const { return bases_; }  // A, C, G, T that were added
   const KmerSketch& sketch() const { return sketch_; }
 
-  // Nothing where nothing can be compared: targets without a base, or all shorter than 21 bases on
-  // no known contig.
+  // Nothing for targets without a base.
   std::optional<SeenFraction> seen_fraction(const Genome& genome, const Intervals& targets) const;
   std::optional<SeenFraction> seen_fraction(std::span<const std::vector<uint8_t>> targets) const;
 

@@ -52,8 +52,9 @@ void WithoutClass::for_each_training_sequence(
   });
 }
 
-std::string WithoutClass::description() const {
-  return all_->description() + ", without " + all_->labels()[static_cast<size_t>(left_out_)];
+std::string WithoutClass::description_without(int32_t /*left_out*/) const {
+  return all_->description_without(left_out_) + ", without " +
+         all_->labels()[static_cast<size_t>(left_out_)];
 }
 
 std::string WithoutClass::hash() const {

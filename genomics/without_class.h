@@ -22,7 +22,9 @@ class WithoutClass : public LabelledFragments {
   nlohmann::json leakage() const override { return all_->leakage(); }
   void for_each_training_sequence(
       const std::function<void(int32_t label, std::span<const uint8_t> ids)>& visit) const override;
-  std::string description() const override;
+  int64_t longest_training_sequence() const override { return all_->longest_training_sequence(); }
+  // One class is left out already; `left_out` does not matter.
+  std::string description_without(int32_t left_out) const override;
   std::string hash() const override;
 
  private:

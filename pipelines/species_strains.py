@@ -6,7 +6,7 @@
 GENOMES is the folder examples/ of the Debian package ragout-examples (scripts/demo-data unpacks it).
 Writes into FOLDER:
 
-    strains.tsv     manifest for `dna finetune`: one strain of each species for testing, one for validation
+    strains.tsv     manifest for `dna finetune`: one strain of each species for testing, another for validation
     genomes/*.fa    the genomes, for `dna pretrain`
     held_out.bed    the same split for `dna pretrain`
 

@@ -45,8 +45,12 @@ Progress::~Progress() { finish(); }
 void Progress::update(const std::string& text, bool always) {
   if (quiet_) return;
   const double time = steady_seconds();
-  if (!always && time - last_ < (terminal_ ? kTerminalSeconds : plain_seconds_)) return;
+  if (!always && time - last_ < (terminal_ ? kTerminalSeconds : plain_seconds_)) {
+    if (!terminal_) held_back_ = text;
+    return;
+  }
   last_ = time;
+  held_back_.clear();
   if (terminal_) {
     std::fprintf(stream_, "\r\033[K%s", fit_terminal(text, stream_).c_str());
     line_open_ = true;
@@ -58,12 +62,14 @@ void Progress::update(const std::string& text, bool always) {
 
 void Progress::message(const std::string& text) {
   if (quiet_) return;
+  held_back_.clear();
   erase();
   std::fprintf(stream_, "%s\n", text.c_str());
   std::fflush(stream_);
 }
 
 void Progress::finish() {
+  if (!held_back_.empty()) message(std::string(held_back_));
   if (!line_open_) return;
   std::fputc('\n', stream_);
   std::fflush(stream_);
@@ -94,6 +100,10 @@ double RateMeter::seconds_left(double done, double total) const {
   const double units_per_second = rate(done);
   return units_per_second > 0 ? (total - done) / units_per_second
                               : std::numeric_limits<double>::infinity();
+}
+
+std::string counted(int64_t n, const std::string& thing) {
+  return std::to_string(n) + " " + thing + (n == 1 ? "" : "s");
 }
 
 std::string format_duration(double seconds) {

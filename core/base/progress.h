@@ -21,7 +21,8 @@ class Progress {
   void update(const std::string& text, bool always = false);
   // A line that stays; the progress line goes on below it.
   void message(const std::string& text);
-  // Ends the rewritten line, so that other output begins on a line of its own.
+  // Ends the rewritten line, so that other output begins on a line of its own. Elsewhere it prints
+  // the last line that came too soon after the one before, unless a message came after it.
   void finish();
 
  private:
@@ -32,6 +33,7 @@ class Progress {
   bool terminal_;
   double plain_seconds_;
   double last_ = -1e30;  // seconds of the steady clock
+  std::string held_back_;
   bool line_open_ = false;
 };
 
@@ -50,6 +52,7 @@ class RateMeter {
   double start_time_ = 0;
 };
 
+std::string counted(int64_t n, const std::string& thing);  // "1 contig", "2 contigs"
 std::string format_duration(double seconds);  // "4.2 s", "12:34", "3:04:05"; "?" if unknown
 std::string format_count(double value);       // "950", "12.3 k", "1.31 M", "2.05 G"
 std::string format_bytes(int64_t bytes);      // "512 MiB", "3.1 GiB"

@@ -54,15 +54,29 @@ void AlignmentRegions::read_bed(const std::string& path, const Contigs& contigs)
   set.contigs.resize(static_cast<size_t>(contigs.count));
   ByteReader in(path);
   std::string line;
-  bool any = false;
+  int64_t used = 0, unknown = 0;
+  std::string first_unknown, first_where;
   while (in.line(line)) {
     if (is_bed_comment(line)) continue;
     const std::string where = in.name() + ", line " + std::to_string(in.line_number());
-    const ContigRange range = bed_range(bed_fields(line, where), contigs, where);
+    const auto fields = bed_fields(line, where);
+    if (contigs.find(fields[0]) < 0) {
+      if (++unknown > 1) continue;
+      first_unknown = fields[0];
+      first_where = where;
+      continue;
+    }
+    const ContigRange range = bed_range(fields, contigs, where);
     set.add(static_cast<size_t>(range.contig), range.start, range.end);
-    any = true;
+    ++used;
   }
-  if (!any) throw input_error(in.name() + " holds no interval.");
+  if (used + unknown == 0) throw input_error(in.name() + " holds no interval.");
+  if (used == 0) require_contig(contigs, first_unknown, first_where);
+  if (unknown > 0)
+    note_ = in.name() + ": " + std::to_string(unknown) + " of " + std::to_string(used + unknown) +
+            " intervals lie on contigs that " + contigs.owner +
+            " does not have and are passed over, the first, on \"" + first_unknown + "\", in " +
+            first_where.substr(in.name().size() + 2);
   set.merge();
   sets_.push_back(std::move(set));
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,14 @@ namespace strandwave {
 class AlignmentRegions {
  public:
   // Reads SequenceReaderOptions::regions and bed against the header. Throws Error: an unknown
-  // contig (naming the nearest), no range, what is wrong with the BED file.
+  // contig (naming the nearest; of a BED file when it shares no contig), no range, what is wrong
+  // with the BED file.
   AlignmentRegions(const SequenceReaderOptions& options, sam_hdr_t* header,
                    const std::string& file_name);
 
   bool any() const { return !sets_.empty(); }
+  // Which lines of the BED file were passed over.
+  const std::optional<std::string>& note() const { return note_; }
   bool contain(const bam1_t& record) const;
 
   struct DestroyIterator {
@@ -48,6 +52,7 @@ class AlignmentRegions {
   void read_regions(const std::vector<std::string>& regions, const Contigs& contigs);
   void read_bed(const std::string& path, const Contigs& contigs);
 
+  std::optional<std::string> note_;
   std::vector<Set> sets_;  // a record must lie in each
 };
 

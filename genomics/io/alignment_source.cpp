@@ -119,6 +119,7 @@ class AlignmentSource : public SequenceReader::Source {
     }
     forget_reference_paths();
     regions_ = std::make_unique<AlignmentRegions>(options_, header_.get(), display_path(path_));
+    if (const auto note = regions_->note()) notes_.push_back(*note);
     if (regions_->any()) use_index();
   }
 
@@ -344,6 +345,12 @@ class AlignmentSource : public SequenceReader::Source {
 };
 
 }  // namespace
+
+std::optional<uint16_t> alignment_flags(const std::string& text) {
+  const int flags = text.empty() ? -1 : bam_str2flag(text.c_str());
+  if (flags < 0 || flags > UINT16_MAX) return std::nullopt;
+  return static_cast<uint16_t>(flags);
+}
 
 std::unique_ptr<SequenceReader::Source> open_alignments(ByteReader in, SequenceFormat format,
                                                         const SequenceReaderOptions& options) {

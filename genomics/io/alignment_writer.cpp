@@ -32,6 +32,7 @@ struct DestroyRecord {
 constexpr char kLabelTag[] = "sl";
 constexpr char kProbabilityTag[] = "sp";
 constexpr char kOutOfDistributionTag[] = "so";
+constexpr char kBasesReadTag[] = "sb";
 
 class AlignmentWriter : public ReadWriter {
  public:
@@ -119,18 +120,17 @@ class AlignmentWriter : public ReadWriter {
 
   // A record that was labelled before loses what it was told then.
   void set_tags(bam1_t* alignment, const ReadCall& call) {
-    for (const char* tag : {kLabelTag, kProbabilityTag, kOutOfDistributionTag}) {
+    for (const char* tag : {kLabelTag, kProbabilityTag, kOutOfDistributionTag, kBasesReadTag}) {
       if (uint8_t* old = bam_aux_get(alignment, tag)) check(bam_aux_del(alignment, old));
     }
     if (!call.has_prediction()) return;
-    const std::string& label = call.status == ReadStatus::kClassified
-                                   ? options_.labels[static_cast<size_t>(call.label)]
-                                   : unclassified_;
+    const std::string label = label_text(call, options_);
     check(bam_aux_append(alignment, kLabelTag, 'Z', static_cast<int>(label.size()) + 1,
                          reinterpret_cast<const uint8_t*>(label.c_str())));
     append_float(alignment, kProbabilityTag, call.probability());
     if (!std::isnan(call.out_of_distribution))
       append_float(alignment, kOutOfDistributionTag, call.out_of_distribution);
+    if (options_.bases_read) check(bam_aux_update_int(alignment, kBasesReadTag, call.bases_read));
   }
   void append_float(bam1_t* alignment, const char* tag, float value) {
     uint8_t bytes[sizeof value];  // BAM is little-endian, and so are the machines we build for
@@ -149,7 +149,6 @@ class AlignmentWriter : public ReadWriter {
   }
 
   ReadWriterOptions options_;
-  const std::string unclassified_ = kUnclassified;
   std::unique_ptr<AtomicFile> atomic_;
   std::unique_ptr<sam_hdr_t, DestroyHeader> header_;
   std::unique_ptr<bam1_t, DestroyRecord> unaligned_;

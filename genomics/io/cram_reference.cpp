@@ -191,10 +191,10 @@ std::optional<std::string> cram_reference_problem(sam_hdr_t* header, int32_t con
     }
   }
   if (!md5.empty() && found_by_md5(md5)) return std::nullopt;
-  const std::string places =
-      reference.empty() ? "give its FASTA with --reference" : "it is not in " + reference;
-  return what + " has no reference: " + places +
-         ", or put it where REF_CACHE or REF_PATH finds it, or allow --allow-ref-download";
+  const std::string first = reference.empty() ? "give its FASTA with --reference, put it"
+                                              : "it is not in " + reference + "; put it";
+  return what + " has no reference: " + first +
+         " where REF_CACHE or REF_PATH finds it, or give --allow-ref-download";
 }
 
 }  // namespace strandwave

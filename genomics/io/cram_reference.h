@@ -22,8 +22,8 @@ void set_cram_reference_search(bool allow_download);
 void use_cram_reference(htsFile* file, const std::string& reference, const std::string& file_name);
 
 // Why the reference of a contig of this header cannot be had, from the same places: "contig chr1
-// (M5 0123...) is not in ref.fa", "... has MD5 ... there"; nothing when it is there and its MD5 is
-// the header's.
+// (M5 0123...) has no reference: it is not in ref.fa; put it ...", "... has MD5 ... there"; nothing
+// when it is there and its MD5 is the header's.
 std::optional<std::string> cram_reference_problem(sam_hdr_t* header, int32_t contig,
                                                   const std::string& reference);
 

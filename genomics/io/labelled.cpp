@@ -73,6 +73,18 @@ void refuse_descriptions(const LabelledData& data, const std::string& name) {
                     " records, which are no labels. Write label=NAME into the headers.");
 }
 
+// Numbers that hardly ever occur twice are no classes.
+void refuse_measurements(const LabelledData& data, const std::string& name) {
+  constexpr size_t kFewClasses = 20;
+  const size_t classes = data.labels.size();
+  if (classes <= kFewClasses || 2 * classes <= data.sequences.size() ||
+      !std::all_of(data.labels.begin(), data.labels.end(), parse_number<double>))
+    return;
+  throw input_error(name + ": its labels are " + std::to_string(classes) +
+                    " different numbers in " + std::to_string(data.sequences.size()) +
+                    " sequences, hardly classes. To predict values give --kind regression.");
+}
+
 void refuse_standard_input(const std::string& path) {
   if (path == "-") throw usage_error("labelled data must be a file: it is read more than once.");
 }
@@ -145,7 +157,9 @@ LabelledFormat format_of_file(const std::string& path) {
 // Reads one or more files of labelled sequences into one set.
 class SequenceCollector {
  public:
-  explicit SequenceCollector(const LabelledOptions& options) : labels_(options) {}
+  explicit SequenceCollector(const LabelledOptions& options)
+      : labels_(options),
+        new_classes_(options.kind == LabelKind::kClass && options.labels.empty()) {}
 
   void add_table(const LabelledFile& file) {
     ColumnTable table(file.path);
@@ -202,6 +216,7 @@ class SequenceCollector {
   LabelledData finish(const std::string& name) {
     data_.labels = labels_.assign(data_.sequences, name);
     if (second_words_) refuse_descriptions(data_, name);
+    if (new_classes_) refuse_measurements(data_, name);
     return std::move(data_);
   }
 
@@ -223,6 +238,7 @@ class SequenceCollector {
   LabelReader labels_;
   GroupCheck groups_;
   LabelledData data_;
+  const bool new_classes_;
   bool second_words_ = false;
 };
 

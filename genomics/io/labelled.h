@@ -72,13 +72,15 @@ struct LabelledOptions {
 // A table (column_table.h) with the columns path, label and, where given, group, split (also
 // written valid, val or dev for validation) and taxid, in any order. A file without header line
 // whose first column is a readable file is accepted as path, label[, group[, split[, taxid]]].
-// Throws Error with line: missing or misspelt column, missing or unreadable file, empty label, one
-// class only, a path given twice, a group in two splits (both lines), a taxid that is no number.
+// Throws Error with line: missing or misspelt column, missing or unreadable file, empty label, a
+// label "unclassified", one class only, a path given twice, a group in two splits (both lines), a
+// taxid that is no number.
 Manifest read_manifest(const std::string& path, const LabelledOptions& options = {});
 
 // A table with the columns sequence and label (group, split, name where given). Throws Error with
 // line: missing or misspelt column, empty or non-IUPAC sequence, wrong number of fields, empty
-// label, unknown split, one class only, a group in two splits.
+// label or "unclassified", unknown split, one class only, classes that are numbers and hardly ever
+// occur twice, a group in two splits.
 LabelledData read_labelled_csv(const std::string& path, const LabelledOptions& options = {});
 
 // FASTA or FASTQ whose header carries the label as "label=NAME" (group=, split= likewise) or, where

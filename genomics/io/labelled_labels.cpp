@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/base/error.h"
+#include "genomics/io/read_writer.h"
 #include "genomics/io/text_fields.h"
 
 namespace strandwave {
@@ -38,8 +39,11 @@ void LabelReader::check(const std::string& text, const std::string& where) const
   }
   if (text.empty() && options_.kind == LabelKind::kClass)
     throw input_error(where + ": the label is empty.");
-  if (options_.labels.empty()) return;
   for (const std::string& name : names(text)) {
+    if (name == kUnclassified)
+      throw input_error(where + ": the label \"" + name +
+                        "\" is what reads without a label are called; name the class otherwise.");
+    if (options_.labels.empty()) continue;
     if (std::find(options_.labels.begin(), options_.labels.end(), name) == options_.labels.end())
       throw input_error(where + ": the label \"" + name + "\" is none of the " +
                         std::to_string(options_.labels.size()) + " known classes (" +

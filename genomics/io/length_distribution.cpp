@@ -175,14 +175,18 @@ double LengthDistribution::mean() const {
 
 std::string LengthDistribution::description() const {
   if (empty()) return "";
+  char text[96];
+  std::snprintf(text, sizeof text, "%lld to %lld bases, mean %.1f",
+                static_cast<long long>(shortest()), static_cast<long long>(longest()), mean());
+  return text;
+}
+
+std::string LengthDistribution::identity() const {
+  if (empty()) return "";
   ContentHash hash;
   hash.add(lengths_.data(), lengths_.size() * sizeof(lengths_[0]));
   hash.add(up_to_.data(), up_to_.size() * sizeof(up_to_[0]));
-  char text[96];
-  std::snprintf(text, sizeof text, "%lld to %lld bases, mean %.1f (%s)",
-                static_cast<long long>(shortest()), static_cast<long long>(longest()), mean(),
-                to_hex(hash.value()).substr(0, 8).c_str());
-  return text;
+  return description() + " (" + to_hex(hash.value()).substr(0, 8) + ")";
 }
 
 }  // namespace strandwave

@@ -28,9 +28,9 @@ class LengthDistribution {
   int64_t longest() const { return lengths_.back(); }
   int64_t length_at(double u) const;
   double mean() const;
-  // One line that tells two distributions apart and does not depend on paths: "100 to 300 bases,
-  // mean 200.0 (0f3a...)".
-  std::string description() const;
+  std::string description() const;  // "100 to 300 bases, mean 200.0"
+  // The same and what tells two distributions apart, whatever their paths: "... (0f3a1b2c)".
+  std::string identity() const;
 
  private:
   // Weights of lengths, ascending; at least one is positive.

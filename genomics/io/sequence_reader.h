@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -26,6 +27,10 @@ inline bool is_alignment(SequenceFormat format) { return format >= SequenceForma
 inline constexpr uint16_t kPairedFlag = 0x1, kUnmappedFlag = 0x4, kMateUnmappedFlag = 0x8,
                           kFirstMateFlag = 0x40, kLastMateFlag = 0x80, kSecondaryFlag = 0x100,
                           kSupplementaryFlag = 0x800;
+
+// The flags that `text` says as samtools understands it: a number (decimal, hexadecimal 0x.., octal
+// 0..) or names between commas, "SECONDARY,DUP"; nothing for another text.
+std::optional<uint16_t> alignment_flags(const std::string& text);
 
 // Why a record is not for the caller's work.
 enum class RecordFate { kRead, kFilteredByFlags, kFilteredByQuality, kWithoutSequence };
@@ -55,7 +60,8 @@ struct SequenceReaderOptions {
   // Alignments that overlap any of these ("chr1:1,000-2,000", 1-based; "*": those without a
   // position) and, where `bed` is a file, any of its intervals. Records elsewhere are not read, and
   // not counted; an index beside the file is used where there is one. A record in several regions
-  // comes once, all in the order of the file.
+  // comes once, all in the order of the file. Intervals on contigs that the file lacks are passed
+  // over with a note, unless it has none of them.
   std::vector<std::string> regions;
   std::string bed;
   std::string reference;  // FASTA that CRAM was compressed against

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
@@ -160,24 +161,51 @@ TableColumns table_columns(std::string_view header, const std::string& where) {
 
 }  // namespace
 
-std::map<std::string, int64_t> read_taxids(const std::string& path) {
-  ByteReader in(path);
-  std::map<std::string, int64_t> taxids;
-  std::string line;
-  bool first = true;
-  while (in.line(line)) {
-    if (line.empty() || line[0] == '#') continue;
+namespace {
+
+class TaxidTable {
+ public:
+  void add(const std::string& line, const std::string& where) {
+    if (line.empty() || line[0] == '#') return;
     const auto fields = split_fields(line, '\t');
-    const std::string where = in.name() + ", line " + std::to_string(in.line_number());
     if (fields.size() != 2)
       throw input_error(where + ": " + std::to_string(fields.size()) +
                         " columns; two are needed, label<TAB>taxid.");
-    const bool header = std::exchange(first, false) && fields[1] == "taxid";
-    if (header) continue;
-    if (!taxids.emplace(fields[0], taxid_field(fields[1], where)).second)
+    const bool header = std::exchange(first_, false) && fields[1] == "taxid";
+    if (header) return;
+    if (!taxids_.emplace(fields[0], taxid_field(fields[1], where)).second)
       throw input_error(where + ": the label \"" + std::string(fields[0]) + "\" occurs twice.");
   }
-  return taxids;
+  std::map<std::string, int64_t> finish() { return std::move(taxids_); }
+
+ private:
+  std::map<std::string, int64_t> taxids_;
+  bool first_ = true;
+};
+
+}  // namespace
+
+std::map<std::string, int64_t> read_taxids(const std::string& path) {
+  ByteReader in(path);
+  TaxidTable table;
+  std::string line;
+  while (in.line(line)) table.add(line, in.name() + ", line " + std::to_string(in.line_number()));
+  return table.finish();
+}
+
+std::map<std::string, int64_t> parse_taxids(const std::string& text, const std::string& where) {
+  std::istringstream in(text);
+  TaxidTable table;
+  std::string line;
+  for (int64_t number = 1; std::getline(in, line); ++number)
+    table.add(line, where + ", line " + std::to_string(number));
+  return table.finish();
+}
+
+std::string taxids_text(const std::map<std::string, int64_t>& taxids) {
+  std::string text = "label\ttaxid\n";
+  for (const auto& [label, taxid] : taxids) text += label + '\t' + std::to_string(taxid) + '\n';
+  return text;
 }
 
 std::vector<int64_t> taxids_of_labels(const std::vector<std::string>& labels,
@@ -263,9 +291,12 @@ std::map<int64_t, Taxon> read_table(const std::string& path, const std::vector<s
 }  // namespace
 
 Taxonomy Taxonomy::read(const std::string& path, const std::vector<std::string>& labels,
-                        const std::map<std::string, int64_t>& taxids) {
+                        const std::map<std::string, int64_t>& taxids,
+                        const std::map<std::string, int64_t>& stored) {
   Taxonomy taxonomy;
-  taxonomy.label_taxids_ = known_taxids(labels, taxids);
+  std::map<std::string, int64_t> known = taxids;
+  known.insert(stored.begin(), stored.end());
+  taxonomy.label_taxids_ = known_taxids(labels, known);
   taxonomy.taxa_ = std::filesystem::is_directory(path)
                        ? read_dump(path, labels, taxonomy.label_taxids_)
                        : read_table(path, labels, taxids, taxonomy.label_taxids_);

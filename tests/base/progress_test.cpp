@@ -38,12 +38,30 @@ TEST(Progress, PlainLinesWhereThereIsNoTerminal) {
   std::fclose(file);
 }
 
+TEST(Progress, TheLastPlainLineIsNotLost) {
+  std::FILE* file = std::tmpfile();
+  {
+    Progress progress(file, false, 3600);
+    progress.update("1 %");
+    progress.update("50 %");
+    progress.update("100 %");
+    progress.finish();
+    progress.finish();  // once is enough
+    progress.update("stale");
+    progress.message("done");
+  }
+  EXPECT_EQ(written(file), "1 %\n100 %\ndone\n");
+  std::fclose(file);
+}
+
 TEST(Progress, QuietPrintsNothing) {
   std::FILE* file = std::tmpfile();
   {
     Progress progress(file, true, 0);
     progress.update("one", true);
+    progress.update("two");
     progress.message("note");
+    progress.update("three");
   }
   EXPECT_EQ(written(file), "");
   std::fclose(file);
@@ -65,12 +83,20 @@ TEST(Progress, TerminalRewritesOneLine) {
     progress.message("note");
     progress.update("three", true);
   }
-  char buffer[256];
-  const ssize_t size = ::read(master, buffer, sizeof buffer);
-  EXPECT_EQ(std::string(buffer, static_cast<size_t>(size)),
-            "\r\033[Kone\r\033[Ktwo\r\033[Knote\r\n\r\033[Kthree\r\n");
   std::fclose(terminal);
+  // What was written comes in pieces, then an error, since nobody has the terminal open.
+  std::string shown;
+  char buffer[256];
+  for (ssize_t size; (size = ::read(master, buffer, sizeof buffer)) > 0;)
+    shown.append(buffer, static_cast<size_t>(size));
+  EXPECT_EQ(shown, "\r\033[Kone\r\033[Ktwo\r\033[Knote\r\n\r\033[Kthree\r\n");
   ::close(master);
+}
+
+TEST(Format, CountedThings) {
+  EXPECT_EQ(counted(1, "contig"), "1 contig");
+  EXPECT_EQ(counted(0, "contig"), "0 contigs");
+  EXPECT_EQ(counted(2, "contig"), "2 contigs");
 }
 
 TEST(Format, Durations) {

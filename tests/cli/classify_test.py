@@ -96,6 +96,17 @@ class Classify(ProgramTest):
         result = self.run_program("dna", "classify", "--model", self.classifier(), "flags.sam", "--device", "cpu")
         self.assertEqual(3, len(rows_of(result.stdout.decode())))
         self.assertIn("5 records: 3 classified, 0 unclassified, 0 short, 1 filtered, 1 without sequence", result.stderr.decode())
+        # As samtools takes them, by name too.
+        for words, left in ((["-F", "0"], 4), (["-F", "SECONDARY,DUP"], 3), (["-f", "secondary", "-F", "0x400"], 1),
+                            (["--require-flags", "256", "--exclude-flags", "DUP"], 1)):
+            self.assertEqual(left, len(rows_of(self.classify("flags.sam", *words))), words)
+        self.refuse(2, "--exclude-flags: must be a number from 0 to 65535 or names such as SECONDARY,DUP .*, got SECONDRY", "flags.sam", "-F", "SECONDRY")
+
+    def test_filters_of_alignments_do_nothing_to_reads(self):
+        result = self.run_program("dna", "classify", "--model", self.classifier(), "reads.fa", "reads.fastq", "-q", "20",
+                                  "--device", "cpu")
+        self.assertEqual(80, len(rows_of(result.stdout.decode())))
+        self.assertEqual(1, result.stderr.decode().count("-q, -f and -F select alignments and have no effect on FASTA and FASTQ"))
 
     # Alignments in and out -------------------------------------------------------------------------
 
@@ -169,6 +180,14 @@ class Classify(ProgramTest):
         result = self.run_program("dna", "classify", "--model", self.classifier(), "x.bam", "-r", "1:5-9")
         self.assertEqual(1, result.returncode)
         self.assertIn('x.bam calls it "chr1"', result.stderr.decode())
+        # Intervals on contigs that the file lacks are passed over, as in samtools.
+        (self.folder / "more.bed").write_text("chrZ\t1\t2\n" + (self.folder / "two.bed").read_text())
+        words = ["dna", "classify", "--model", self.classifier(), "x.bam", "--device", "cpu", "-L"]
+        result = self.run_program(*words, "more.bed")
+        self.assertEqual(expected, [row[0] for row in rows_of(result.stdout.decode())])
+        self.assertEqual(1, result.stderr.decode().count("more.bed: 1 of 4 intervals lie on contigs that"))
+        (self.folder / "none.bed").write_text("chrZ\t1\t2\n1\t1\t2\n")
+        self.refuse(1, 'none.bed, line 1: .*x.bam has no contig "chrZ"', "x.bam", "-L", "none.bed")
 
     def test_cram_without_its_reference(self):
         self.aligned()
@@ -212,6 +231,24 @@ class Classify(ProgramTest):
         self.assertEqual(2, result.returncode)
         self.assertIn('label "ecoli" has no taxid', result.stderr.decode())
 
+    def test_kraken_lines_of_pairs(self):
+        """One line and one count per pair, as Kraken 2 has them."""
+        reads = (self.folder / "reads.fa").read_text().split(">")[1:]
+        mates = ["".join(read.splitlines()[1:]) for read in reads]
+        (self.folder / "1.fa").write_text("".join(f">p{i}/1\n{mates[i]}\n" for i in range(20)))
+        (self.folder / "2.fa").write_text("".join(f">p{i}/2\n{mates[20 + i][:100]}\n" for i in range(20)))
+        (self.folder / "taxonomy.tsv").write_text("label\ttaxid\tparent\trank\tname\necoli\t562\t1\tspecies\tE\n"
+                                                  "hpylori\t210\t1\tspecies\tH\n")
+        table = rows_of(self.classify("1.fa", "2.fa", "--paired"))
+        lines = [line.split("\t") for line in
+                 self.classify("1.fa", "2.fa", "--paired", "-O", "kraken", "--taxonomy", "taxonomy.tsv", "--report",
+                               "report.txt").splitlines()]
+        taxids = {"ecoli": "562", "hpylori": "210"}
+        self.assertEqual([["C", f"p{i}", taxids[table[2 * i][2]], "150|100", f"{table[2 * i][2]}:150 |:| {table[2 * i][2]}:100"]
+                          for i in range(20)], lines)
+        report = [line.split("\t") for line in (self.folder / "report.txt").read_text().splitlines()]
+        self.assertEqual((0, 20), (int(report[0][1]), int(report[1][1])))
+
     def test_files_by_label(self):
         table = rows_of(self.classify("reads.fastq"))
         self.classify("reads.fastq", "-O", "fastq-split", "-o", "split", "--gzip")
@@ -238,6 +275,12 @@ class Classify(ProgramTest):
         self.assertEqual({"50"}, {row[8] for row in rows})  # of two classes one has half at once
         self.assertRegex(result.stderr.decode(), r"50 bases +40 +100\.0 %")
         self.assertRegex(result.stderr.decode(), r"mean 50 bases read of 150, [0-9.]+ ms per decision")
+        self.assertRegex(result.stderr.decode(), r"6\.00 k bases, 2\.00 k of them read, ")
+        samtools = shutil.which("samtools")
+        if samtools:
+            self.classify("reads.sam", "--decide-at", "50,100", "--min-prob", "0.5", "-O", "bam", "-o", "early.bam")
+            for line in self.view(samtools, "early.bam"):
+                self.assertIn("sb:i:50", line.split("\t"))
 
     # What cannot be done -----------------------------------------------------------------------------
 
@@ -309,9 +352,15 @@ class Classify(ProgramTest):
         (self.folder / "10.fastq").write_bytes(reads * 2000)
         (self.folder / "1.fa").write_text(">contig\n" + letters * 80 + "\n")
         (self.folder / "10.fa").write_text(">contig\n" + letters * 800 + "\n")
-        for small, large, words in (("1.fastq", "10.fastq", ["--decide-at", "8", "--min-prob", "0.5"]),
-                                    ("1.fa", "10.fa", ["--min-length", "1000000000"])):
-            self.assertLess(self.peak(large, *words), 1.05 * self.peak(small, *words), large)
+        alignments = [line.split("\t")[::9][:2] for line in (self.folder / "reads.sam").read_text().splitlines()[1:]]
+        (self.folder / "1.bam").write_bytes(command_line.bam(alignments * 200))
+        (self.folder / "10.bam").write_bytes(command_line.bam(alignments * 2000))
+        early = ["--decide-at", "8", "--min-prob", "0.5"]
+        for small, large, words in ((["1.fastq"], ["10.fastq"], early),
+                                    (["1.fastq"] * 2, ["10.fastq"] * 2, [*early, "--paired"]),
+                                    (["1.bam"], ["10.bam"], early),
+                                    (["1.fa"], ["10.fa"], ["--min-length", "1000000000"])):
+            self.assertLess(self.peak(*large, *words), 1.05 * self.peak(*small, *words), (large, words))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ def tensors(model):
             for name, entry in header.items()}
 
 
+def config_of(run):
+    return json.loads((run / "config.json").read_text())
+
+
 class Finetune(ProgramTest):
     def setUp(self):
         super().setUp()
@@ -49,6 +53,10 @@ class Finetune(ProgramTest):
     def table(self, name, delimiter=","):
         with (self.folder / name).open() as file:
             return list(csv.DictReader(file, delimiter=delimiter))
+
+    def classify(self, reads, *words):
+        lines = self.succeed("dna", "classify", "--model", "run", reads, "--no-PG", "--quiet", "--device", "cpu", *words).splitlines()
+        return [dict(zip(lines[0][1:].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
 
     def figures(self, run):
         return json.loads((self.folder / run / "test.json").read_text())
@@ -109,9 +117,12 @@ class Finetune(ProgramTest):
         self.finetune("classes.csv", "run", "--steps", "2")
         words = ["dna", "evaluate", "--model", "run", "--device", "cpu", "--quiet"]
         seen = self.run_program(*words, "classes.csv").stderr.decode()
-        self.assertRegex(seen, r"\d+(\.\d+)? % of targets were seen in pretraining")
+        self.assertRegex(seen, r"\d+(\.\d+)? % of targets were seen in training")
         self.write("new.csv", "sequence,label", self.class_rows(given=False))
-        self.assertNotIn("were seen", self.run_program(*words, "new.csv").stderr.decode())
+        self.assertNotIn("seen in", self.run_program(*words, "new.csv").stderr.decode())
+        (self.folder / "few.csv").write_text("".join((self.folder / "new.csv").read_text().splitlines(True)[:2]))
+        self.assertRegex(self.run_program(*words, "few.csv").stderr.decode(),
+                         r"how much of the targets was seen in training: too few sampled 21-mers to tell \(\d+\)")
 
     def test_labels(self):
         rows = []
@@ -128,6 +139,23 @@ class Finetune(ProgramTest):
         self.succeed("dna", "evaluate", "--model", "run", "labels.csv", "-o", "again.json", "--quiet", "--device", "cpu")
         self.assertEqual(120, json.loads((self.folder / "again.json").read_text())["results"][0]["n"])
 
+        # The labels of classify are those of predictions.tsv.
+        rows = [row.split(",")[0] for row in (self.folder / "labels.csv").read_text().splitlines()[1:]]
+        (self.folder / "labels.fa").write_text("".join(f">r{i}\n{letters}\n" for i, letters in enumerate(rows)))
+        self.succeed("dna", "evaluate", "--model", "run", "labels.csv", "--predictions", "all.tsv", "--quiet", "--device", "cpu")
+        expected = [row["prediction"] for row in self.table("all.tsv", delimiter="\t")]
+        found = self.classify("labels.fa")
+        self.assertEqual(expected, [row["label"] for row in found])
+        self.assertLess(1, len(set(expected)), expected)
+        for row in self.classify("labels.fa", "--min-prob", "0.8"):
+            sure = [label for label in ("any", "rich") if float(row["p:" + label]) > 0.8]
+            self.assertEqual(";".join(sure) or ".", row["label"])
+            self.assertEqual("classified", row["status"])
+        classify = ["dna", "classify", "--model", "run", "labels.fa", "--device", "cpu"]
+        self.refuse(2, *classify, "-O", "kraken", holding=["-O kraken has one class per read", "any number of labels"])
+        self.refuse(2, *classify, "-O", "fastq-split", "-o", "split", holding=["-O fastq-split has one class per read"])
+        self.refuse(2, *classify, "--decide-at", "20", holding=["deciding early needs a classifier of classes"])
+
     def test_values(self):
         rows = []
         for i in range(120):
@@ -143,6 +171,21 @@ class Finetune(ProgramTest):
         row = (self.folder / "run/predictions.tsv").read_text().splitlines()[1].split("\t")
         self.assertLess(abs(float(row[2]) - float(row[3])), 500)
         self.assertEqual(row[3], row[4])
+
+        (self.folder / "values.fa").write_text("".join(f">r{i}\n{row.split(',')[0]}\n" for i, row in enumerate(rows)))
+        self.succeed("dna", "evaluate", "--model", "run", "values.csv", "--predictions", "all.tsv", "--quiet", "--device", "cpu")
+        expected = [float(row["value"]) for row in self.table("all.tsv", delimiter="\t")]
+        found = self.classify("values.fa", "--min-length", "50")
+        self.assertEqual(["name", "length", "value", "ood", "status"], list(found[0]))
+        self.assertEqual({"predicted"}, {row["status"] for row in found})
+        for value, row in zip(expected, found, strict=True):
+            self.assertAlmostEqual(value, float(row["value"]), delta=0.1)
+        classify = ["dna", "classify", "--model", "run", "values.fa", "--device", "cpu"]
+        self.assertIn("120 records: 120 predicted, 0 rejected", self.run_program(*classify).stderr.decode())
+        for form in ("bam", "cram", "kraken", "fastq-split"):
+            self.refuse(2, *classify, "-O", form, "-o", "out", holding=[f"-O {form} has no place for values", "use -O tsv"])
+        self.refuse(2, *classify, "--min-prob", "0.5", holding=["--min-prob: this model predicts values"])
+        self.refuse(2, *classify, "--report", "r.txt", "--taxonomy", "t.tsv", holding=["--report counts reads by their one class"])
 
     # How it is trained -------------------------------------------------------------------------------
 
@@ -194,6 +237,42 @@ class Finetune(ProgramTest):
             self.assertTrue(0 <= entry["auroc"] <= 1)
         config = json.loads((self.folder / "run/left-out-b/best/config.json").read_text())
         self.assertEqual(["a", "c"], config["head"]["classes"])
+        self.assertRegex(config_of(self.folder / "run/left-out-b")["task"]["description"], "^2 classes, 80 training, .* without b")
+
+    def test_lengths_from_a_file(self):
+        """What is said of them: no line twice, nothing internal, and that the sequences are shorter."""
+        self.write("reads.tsv", "length\tcount", ["500\t3", "40\t1"])
+        words = ["dna", "finetune", "classes.csv", *MODEL, *QUICK[:-1], "--steps", "1", "-o"]
+        told = self.run_program(*words, "run", "--length-dist", "reads.tsv").stderr.decode()
+        self.assertRegex(told, r"--length-dist: most of its lengths \(40 to 500 bases, mean 385\.0\) exceed the 62 bases of "
+                               "the longest training sequence")
+        self.assertEqual(1, told.count("3 classes, 120 training"), told)
+        self.assertNotRegex(told, r"\([0-9a-f]{8}\)")
+        self.assertIn("saving a checkpoint at step 1", told)
+        fits = self.run_program(*words, "fits", "--length-dist", "40-60").stderr.decode()
+        self.assertNotIn("--length-dist", fits)
+
+    def test_taxids_go_with_the_model(self):
+        manifest = (self.folder / "strains.tsv").read_text().splitlines()
+        rows = [manifest[0].split("\t") + ["taxid"]]
+        for row in manifest[1:]:
+            rows.append(row.split("\t") + ["562" if "ecoli" in row else "210"])
+        for name in ("one", "two"):
+            (self.folder / f"{name}.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+            rows[1][-1] = "83333"
+        words = [*MODEL, *QUICK, "--length", "100", "--steps", "1", "--eval-per-class", "2", "--test-per-class", "2"]
+        self.succeed("dna", "finetune", "one.tsv", "-o", "run", *words)
+        self.assertEqual("label\ttaxid\necoli\t562\nhpylori\t210\n", (self.folder / "run/best/taxids.tsv").read_text())
+        classify = ["dna", "classify", "reads.fa", "-O", "kraken", "--quiet", "--device", "cpu", "--model"]
+        for line in self.succeed(*classify, "run").splitlines():
+            self.assertIn(line.split("\t")[2], ("562", "210"))
+        (self.folder / "ids.tsv").write_text("ecoli\t7\nhpylori\t8\n")
+        for line in self.succeed(*classify, "run", "--taxids", "ids.tsv").splitlines():
+            self.assertIn(line.split("\t")[2], ("7", "8"))
+        # Two for one class are none.
+        told = self.run_program("dna", "finetune", "two.tsv", "-o", "unsure", *words).stderr.decode()
+        self.assertIn('the class "ecoli" has genomes of different taxids (562, 83333)', told)
+        self.refuse(2, *classify, "unsure", holding=['label "ecoli" has no taxid'])
 
     def test_priors(self):
         self.write("prior.tsv", "a\t1", ["b\t0", "c\t1"])
@@ -210,6 +289,13 @@ class Finetune(ProgramTest):
         self.assertEqual(code, result.returncode, result.stderr.decode())
         for text in holding:
             self.assertIn(text, result.stderr.decode())
+
+    def test_labels_that_are_no_classes(self):
+        self.write("values.csv", "sequence,label", (f"{sequence(self.random, 40, 0.5)},{i / 7}" for i in range(60)))
+        self.write("reserved.csv", "sequence,label", ["ACGT,a", "ACCT,unclassified"])
+        words = ["-o", "out", *MODEL, *QUICK]
+        self.refuse(1, "dna", "finetune", "values.csv", *words, holding=["60 different numbers", "--kind regression"])
+        self.refuse(1, "dna", "finetune", "reserved.csv", *words, holding=["reserved.csv", "line 3", '"unclassified"'])
 
     def test_settings_that_make_no_sense(self):
         words = ["dna", "finetune", "classes.csv", "-o", "out", *QUICK, "--steps", "2"]

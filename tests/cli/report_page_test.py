@@ -117,6 +117,6 @@ class ReportPages(unittest.TestCase):
 
 if __name__ == "__main__":
     if not CHROMIUM:
-        print("skipped: no chromium (Debian's package chromium)")
+        print("skipped: no chromium (scripts/setup --dev installs it on Debian)")
         sys.exit(77)
     unittest.main()

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,13 +33,13 @@ std::vector<uint8_t> ids_of(const std::string& letters) {
   return ids;
 }
 
-std::shared_ptr<SequenceModel> tiny_model() {
+std::shared_ptr<SequenceModel> tiny_model(HeadConfig::Kind kind = HeadConfig::Kind::kClassifier) {
   ModelConfig config;
   config.d_model = 8;
   config.stack = "MM";
   config.layers = {{'M', LayerConfig{"mamba", {{"d_state", 4}}}}};
   config.vocab_size = dna::kPaddedVocabulary;
-  config.head.kind = HeadConfig::Kind::kClassifier;
+  config.head.kind = kind;
   config.head.classes = {"x", "y", "z"};
   auto model = std::make_shared<SequenceModel>(config, 3);
   const torch::NoGradGuard no_grad;  // far enough from even odds that labels differ
@@ -88,7 +89,10 @@ class ClassifyReadsTest : public ::testing::Test {
     const SequenceClassifier model(model_, classifier);
     std::optional<PrefixClassifier> early;
     if (prefix != nullptr) early.emplace(model, *prefix);
-    ClassifyReadsCounts counts = classify_reads(options, model, early ? &*early : nullptr, out);
+    notes_.clear();
+    ClassifyReadsCounts counts =
+        classify_reads(options, model, early ? &*early : nullptr, out, {},
+                       [this](const std::string& note) { notes_.push_back(note); });
     EXPECT_TRUE(out.finished);
     EXPECT_EQ(counts.sum(), counts.records);
     EXPECT_EQ(static_cast<int64_t>(out.rows.size()), counts.records);
@@ -121,6 +125,7 @@ class ClassifyReadsTest : public ::testing::Test {
   testing::TemporaryFolder folder_;
   std::shared_ptr<SequenceModel> model_ = tiny_model();
   std::vector<std::string> sequences_;
+  std::vector<std::string> notes_;
   std::string fasta_;
 };
 
@@ -178,6 +183,55 @@ TEST_F(ClassifyReadsTest, EveryRecordIsCountedOnce) {
   EXPECT_EQ(none.classified, 0);
   EXPECT_EQ(none.unclassified, 3);
   EXPECT_EQ(rejected.rows[0].call.status, ReadStatus::kUnclassified);
+}
+
+TEST_F(ClassifyReadsTest, LabelsAreThoseAboveTheLeastProbability) {
+  model_ = tiny_model(HeadConfig::Kind::kMultiLabel);
+  ClassifyReadsOptions options;
+  options.inputs = {fasta_};
+  std::set<size_t> sizes;
+  for (const double least : {0.5, 0.9}) {
+    options.min_probability = least;
+    Collector out;
+    const ClassifyReadsCounts counts = run(options, out);
+    EXPECT_EQ(counts.classified, 70);  // none of the labels is an answer too
+    EXPECT_EQ(counts.without_label, 0);
+    for (const auto& row : out.rows) {
+      std::vector<int32_t> expected;
+      for (int32_t c = 0; c < 3; ++c)
+        if (row.call.probabilities[static_cast<size_t>(c)] > least) expected.push_back(c);
+      EXPECT_EQ(row.call.labels, expected);
+      sizes.insert(expected.size());
+    }
+  }
+  EXPECT_GT(sizes.size(), 1U);
+}
+
+TEST_F(ClassifyReadsTest, ValuesAreGivenAsTheyAre) {
+  model_ = tiny_model(HeadConfig::Kind::kRegression);
+  ClassifyReadsOptions options;
+  options.inputs = {fasta_};
+  Collector out;
+  EXPECT_EQ(run(options, out).classified, 70);
+  const auto alone = SequenceClassifier(model_, {})
+                         .predict(std::vector<std::vector<uint8_t>>{ids_of(sequences_[9])});
+  for (size_t c = 0; c < 3; ++c)
+    EXPECT_NEAR(out.rows[9].call.probabilities[c], alone[0].probabilities[c], 1e-4);
+  EXPECT_EQ(out.rows[9].call.label, -1);
+}
+
+TEST_F(ClassifyReadsTest, FiltersOfAlignmentsThatHaveNoEffectAreSaidOnce) {
+  ClassifyReadsOptions options;
+  options.inputs = {fasta_, fasta_};
+  Collector out;
+  run(options, out);
+  EXPECT_TRUE(notes_.empty());
+  options.reader.min_mapping_quality = 20;
+  Collector filtered;
+  run(options, filtered);
+  ASSERT_EQ(notes_.size(), 1U);
+  EXPECT_NE(notes_[0].find("-q, -f and -F select alignments"), std::string::npos) << notes_[0];
+  EXPECT_EQ(filtered.rows.size(), 140U);
 }
 
 TEST_F(ClassifyReadsTest, BasesOfLowQualityAreUnknown) {
@@ -261,6 +315,40 @@ TEST_F(ClassifyReadsTest, MatesGetTheSumOfTheirEvidence) {
   }
 }
 
+TEST_F(ClassifyReadsTest, PairsCountOnce) {
+  // Three pairs: both read, one mate too short, both too short.
+  std::string mates;
+  const std::string lengths[3][2] = {
+      {sequences_[1], sequences_[2]}, {sequences_[3], "AC"}, {"A", "AC"}};
+  for (const auto& pair : lengths)
+    for (const std::string& letters : pair)
+      mates += fastq("p" + std::to_string(&pair - lengths), letters);
+  ClassifyReadsOptions options;
+  options.inputs = {folder_.write("12.fq", mates)};
+  options.min_length = 5;
+  Collector single, paired;
+  const ClassifyReadsCounts reads = run(options, single);
+  EXPECT_EQ(reads.per_label[0] + reads.per_label[1] + reads.per_label[2], 3);
+  EXPECT_EQ(reads.without_label, 3);
+  EXPECT_FALSE(single.rows[0].call.pair);
+  options.paired = true;
+  const ClassifyReadsCounts pairs = run(options, paired);
+  EXPECT_EQ(pairs.classified, 3);
+  EXPECT_EQ(pairs.too_short, 3);
+  EXPECT_EQ(pairs.pairs, 1);
+  EXPECT_EQ(pairs.per_label[0] + pairs.per_label[1] + pairs.per_label[2], 2);
+  EXPECT_EQ(pairs.without_label, 1);
+  for (size_t i = 0; i < 6; ++i) {
+    const auto& call = paired.rows[i].call;
+    ASSERT_TRUE(call.pair) << i;
+    EXPECT_EQ(call.pair->first, i % 2 == 0);
+    EXPECT_EQ(call.pair->status, i < 4 ? ReadStatus::kClassified : ReadStatus::kShort);
+    if (call.has_prediction()) EXPECT_EQ(call.pair->label, call.label);
+    for (size_t mate = 0; mate < 2; ++mate)
+      EXPECT_EQ(call.pair->lengths[mate], static_cast<int64_t>(lengths[i / 2][mate].size()));
+  }
+}
+
 TEST_F(ClassifyReadsTest, MatesInAlignmentsAreFoundByName) {
   const auto line = [&](const std::string& name, int flags, size_t sequence) {
     return name + "\t" + std::to_string(flags) + "\t*\t0\t0\t*\t*\t0\t0\t" + sequences_[sequence] +
@@ -312,7 +400,7 @@ TEST_F(ClassifyReadsTest, WhatIsNoPairIsNamed) {
   options.inputs = {one, folder_.write("2.fq", fastq("a", "ACGT"))};
   const std::string ends = error_of(options);
   EXPECT_NE(ends.find("1.fq, record 2 \"b\" has no mate: "), std::string::npos) << ends;
-  EXPECT_NE(ends.find("2.fq ends after 1 records"), std::string::npos) << ends;
+  EXPECT_NE(ends.find("2.fq ends after 1 record."), std::string::npos) << ends;
   options.inputs = {
       folder_.write("3.fq", fastq("a", "ACGT") + fastq("a", "ACGT") + fastq("b", "ACGT"))};
   EXPECT_NE(error_of(options).find("3.fq, record 3 \"b\" has no mate"), std::string::npos);

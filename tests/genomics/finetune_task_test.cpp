@@ -272,6 +272,15 @@ TEST_F(FinetuneTaskTest, AClassLeftOutIsNowhere) {
   const WithoutClass data(all, 1);
   EXPECT_EQ(data.labels(), (std::vector<std::string>{"a", "c"}));
   EXPECT_NE(data.hash(), all->hash());
+  // It tells of what is left.
+  EXPECT_EQ(all->description().find("3 classes, "), 0U) << all->description();
+  EXPECT_EQ(data.description().find("2 classes, " +
+                                    std::to_string(data.class_counts(Split::kTrain)[0] +
+                                                   data.class_counts(Split::kTrain)[1]) +
+                                    " training, "),
+            0U)
+      << data.description();
+  EXPECT_NE(data.description().find(", without b"), std::string::npos);
   int counts[2] = {0, 0};
   for (uint64_t i = 0; i < 200; ++i) ++counts[data.sample(1, i).label];
   EXPECT_NEAR(counts[0], 100, 35);

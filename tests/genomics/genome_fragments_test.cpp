@@ -54,6 +54,21 @@ TEST_F(GenomesTest, WholeGroupsAreHeldOutWhereThereAreEnough) {
   for (const LabelledFragment& f : data->fixed(Split::kValidation, 100))
     if (f.label == 1) EXPECT_GE(letters["b0"].find(dna::decode(f.ids)), 900U);
   EXPECT_NE(data->description().find("the ends of the contigs of 1"), std::string::npos);
+  EXPECT_EQ(data->description().find("5 genomes, 2 classes, "), 0U) << data->description();
+  const std::string less = data->description_without(1);
+  EXPECT_EQ(less.find("4 genomes, 1 class, "), 0U) << less;
+  EXPECT_EQ(less.find("the ends of"), std::string::npos) << less;
+  EXPECT_EQ(data->longest_training_sequence(), 2000);
+  EXPECT_TRUE(data->taxids().empty());
+}
+
+TEST_F(GenomesTest, TaxidsAreThoseOfTheManifest) {
+  const auto data = LabelledFragments::open(
+      folder.write("ids.tsv",
+                   "path\tlabel\ttaxid\na0.fa\ta\t562\na1.fa\ta\t83333\nb0.fa\tb\t210\n"),
+      options);
+  const std::map<std::string, std::set<int64_t>> expected = {{"a", {562, 83333}}, {"b", {210}}};
+  EXPECT_EQ(data->taxids(), expected);
 }
 
 TEST_F(GenomesTest, FixedFragmentsAreSpreadOverGroupsAndPlaces) {

@@ -72,6 +72,12 @@ TEST_F(TrainingDataTest, TheSketchAnswersForUnknownContigs) {
   EXPECT_EQ(mixed.by, "intervals and sketch");
   EXPECT_NEAR(mixed.fraction, 3000.0 / 8000, 1e-9);
   EXPECT_FALSE(data.seen_fraction(other, {}));
+  // A few 21-mers are no measure: then the known contigs alone count.
+  const SeenFraction few = seen({interval(0, 0, 40), interval(2, 0, 5000)});
+  EXPECT_EQ(few.by, "intervals and sketch");
+  EXPECT_EQ(few.compared, 20);
+  EXPECT_EQ(few.fraction, 0);
+  EXPECT_TRUE(few.too_few());
 }
 
 TEST_F(TrainingDataTest, ReadsAreComparedBySketch) {
@@ -86,7 +92,12 @@ TEST_F(TrainingDataTest, ReadsAreComparedBySketch) {
   data.add(reads[1]);
   EXPECT_EQ(data.seen_fraction(reads)->fraction, 1);
   EXPECT_EQ(data.bases(), 6200);
-  EXPECT_FALSE(data.seen_fraction(std::span(reads).subspan(2)));
+  const auto short_one = data.seen_fraction(std::span(reads).subspan(2));
+  EXPECT_TRUE(short_one->notable());
+  EXPECT_EQ(short_one->sentence(),
+            "how much of the targets was seen in pretraining: too few sampled 21-mers to tell (0)");
+  const std::vector<std::vector<uint8_t>> unknown = {std::vector<uint8_t>(50, dna::kN)};
+  EXPECT_FALSE(data.seen_fraction(unknown));
 }
 
 TEST_F(TrainingDataTest, RoundTripAndCompanion) {
@@ -165,7 +176,16 @@ TEST(SeenFractionTest, WordsAreNeverMoreThanKnown) {
             "count)");
   EXPECT_EQ((SeenFraction{0.00001, "intervals", 0}).sentence(),
             "< 0.01 % of targets were seen in pretraining (exact, by intervals)");
-  EXPECT_EQ((SeenFraction{0.001, "sketch", 9}).notable(), false);
+  EXPECT_EQ((SeenFraction{0.5, "sketch", 60}).sentence("training"),
+            "50.0 % of targets were seen in training (estimated from 60 sampled 21-mers; copies of "
+            "repeats count)");
+  EXPECT_EQ((SeenFraction{0.5, "sketch", 49}).sentence("training"),
+            "how much of the targets was seen in training: too few sampled 21-mers to tell (49)");
+  EXPECT_EQ((SeenFraction{0.5, "intervals and sketch", 3}).sentence(),
+            "50.0 % of targets on known contigs were seen in pretraining (exact, by intervals); of "
+            "the others: too few sampled 21-mers to tell (3)");
+  EXPECT_EQ((SeenFraction{0.001, "sketch", 49}).notable(), true);
+  EXPECT_EQ((SeenFraction{0.001, "sketch", 50}).notable(), false);
   EXPECT_EQ((SeenFraction{0.001, "intervals", 0}).notable(), true);
 }
 

@@ -94,6 +94,19 @@ TEST_F(AlignmentRegionsTest, EveryFormatWithAndWithoutIndex) {
   }
 }
 
+TEST_F(AlignmentRegionsTest, IntervalsOnContigsThatTheFileLacksArePassedOver) {
+  const std::string path = write("x.bam", "wb", true);
+  const std::string bed =
+      folder_.write("some.bed", "# x\nchrZ\t1\t2\nchr1\t100\t101\nchrY\t1\t9\n");
+  EXPECT_EQ(names(path, {}, bed, 1), "chr1:61 chr1:71 chr1:81 chr1:91 chr1:101 ");
+  SequenceReaderOptions options;
+  options.bed = bed;
+  const std::string note = SequenceReader(path, options).notes().at(0);
+  EXPECT_CONTAINS(note, "some.bed: 2 of 3 intervals lie on contigs that ");
+  EXPECT_CONTAINS(note,
+                  "x.bam does not have and are passed over, the first, on \"chrZ\", in line 2");
+}
+
 TEST_F(AlignmentRegionsTest, StandardInputIsFiltered) {
   std::string sam = sam_.substr(0, sam_.find("chr1:2001\t"));
   const test::StandardInput input(test::bgzip(sam));
@@ -124,7 +137,9 @@ TEST_F(AlignmentRegionsTest, SaysWhatIsWrong) {
     const std::string file = folder_.write("bad.bed", text);
     return error_of([&] { names(path, {}, file); });
   };
-  EXPECT_CONTAINS(bed("chr1\t5\t9\nchrZ\t1\t2\n"), "bad.bed, line 2: ");
+  EXPECT_CONTAINS(bed("chrY\t5\t9\nchrZ\t1\t2\n"), "bad.bed, line 1: ");
+  EXPECT_CONTAINS(bed("chrY\t5\t9\nchrZ\t1\t2\n"), "has no contig \"chrY\"");
+  EXPECT_CONTAINS(bed("chrZ\t1\t2\nchr1\t5\t5\n"), "line 2: 5-5 is empty");
   EXPECT_CONTAINS(bed("chr1\t5\t5\n"), "line 1: 5-5 is empty");
   EXPECT_CONTAINS(bed("# nothing\n"), "bad.bed holds no interval");
   const std::string fasta = folder_.write("reads.fa", ">r\nACGT\n");

@@ -202,6 +202,13 @@ TEST_F(CramReferenceTest, AnotherReferenceIsNamedWithBothMd5) {
   const std::string message = read_with("", "", options);
   EXPECT_CONTAINS(message, "contig c1 (M5 " + md5(letters_[1]) + ") has the MD5 " + md5(changed) +
                                " in " + options.reference);
+  const std::string other = folder_.write("other.fa", ">x\nACGT\n");
+  folder_.write("other.fa.fai", "x\t4\t3\t4\t5\n");
+  options.reference = other;
+  EXPECT_CONTAINS(
+      read_with("", "", options),
+      ") has no reference: it is not in " + other +
+          "; put it where REF_CACHE or REF_PATH finds it, or give --allow-ref-download.");
   options.reference = write_reference("short.fa", letters_[0], letters_[1].substr(0, 100));
   EXPECT_CONTAINS(read_with("", "", options), "contig c1 (M5 ");
 }

@@ -138,6 +138,22 @@ TEST_F(LabelledTest, ReadsFasta) {
   EXPECT_CONTAINS(refusal(described), "21 different ones in 21 records, which are no labels");
 }
 
+TEST_F(LabelledTest, RefusesWhatCannotBeAClass) {
+  LabelledOptions several;
+  several.kind = LabelKind::kMultiLabel;
+  EXPECT_CONTAINS(refusal("sequence,label\nAC,a\nAC,unclassified\n"),
+                  "line 3: the label \"unclassified\" is what reads without a label are called");
+  EXPECT_CONTAINS(refusal("sequence,label\nAC,a;unclassified\n", several), "\"unclassified\"");
+  std::string values = "sequence,label\n", numbers = values;
+  for (int i = 0; i < 42; ++i) {
+    values += "AC," + std::to_string(i / 2.0) + "\n";
+    numbers += "AC," + std::to_string(i / 2) + "\n";
+  }
+  EXPECT_CONTAINS(refusal(values), "its labels are 42 different numbers in 42 sequences");
+  EXPECT_CONTAINS(refusal(values), "--kind regression");
+  EXPECT_EQ(table(numbers).labels.size(), 21U);
+}
+
 TEST_F(LabelledTest, TakesKnownClassesAndNumbers) {
   LabelledOptions known;
   known.labels = {"z", "x", "y"};
@@ -255,9 +271,10 @@ TEST_F(LabelledTest, RecognisesFormats) {
 
 TEST(RequireEveryClass, NamesTheEmptyOne) {
   require_every_class({"a", "b"}, {1, 2}, "the data");
-  EXPECT_CONTAINS(
-      error_of([] { require_every_class({"a", "b"}, {1, 0}, "the training split of x"); }),
-      "the class \"b\" has no sequences in the training split of x");
+  EXPECT_CONTAINS(error_of([] {
+                    require_every_class({"a", "b"}, {1, 0}, "the training split of x");
+                  }),
+                  "the class \"b\" has no sequences in the training split of x");
 }
 
 }  // namespace

@@ -70,10 +70,11 @@ TEST(LengthDistributionTest, FilesGiveTheirLengths) {
     ASSERT_EQ(found.size(), 2U) << path;
     for (const auto& [length, part] : expected) EXPECT_NEAR(found.at(length), part, 1e-9) << path;
   }
-  EXPECT_EQ(LengthDistribution::parse(folder.path("t.tsv")).description(),
-            LengthDistribution::parse(folder.path("r.fa")).description());
-  EXPECT_NE(LengthDistribution::parse(folder.path("t.tsv")).description(),
-            LengthDistribution::parse("2-5").description());
+  EXPECT_EQ(LengthDistribution::parse(folder.path("t.tsv")).identity(),
+            LengthDistribution::parse(folder.path("r.fa")).identity());
+  EXPECT_NE(LengthDistribution::parse(folder.path("t.tsv")).identity(),
+            LengthDistribution::parse("2-5").identity());
+  EXPECT_EQ(LengthDistribution::parse("2-5").description(), "2 to 5 bases, mean 3.5");
 }
 
 TEST(LengthDistributionTest, SaysWhatIsWrong) {

@@ -145,7 +145,7 @@ TEST_F(ReadWriterTest, Tables) {
                                        with_status(ReadStatus::kFiltered),
                                        with_status(ReadStatus::kShort)};
   options_.path = folder_.path("out.tsv");
-  options_.bases_read_column = true;
+  options_.bases_read = true;
   const auto tsv = open_tsv_writer(options_);
   write_all(*tsv, in, calls);
   tsv->finish();
@@ -163,6 +163,86 @@ TEST_F(ReadWriterTest, Tables) {
   EXPECT_EQ(read_file(options_.path),
             "C\tplus\t1280\t6\tb/c:6\nU\tminus\t0\t4\tunclassified:4\n"
             "U\tunmapped\t0\t4\tunclassified:4\n");
+}
+
+TEST_F(ReadWriterTest, BamSaysHowMuchWasRead) {
+  const std::string in = folder_.write(
+      "in.sam",
+      "r\t4\t*\t0\t0\t*\t*\t0\t0\tACGTAC\t*\tsb:i:7\nf\t4\t*\t0\t0\t*\t*\t0\t0\tAC\t*\tsb:i:7\n");
+  options_.path = folder_.path("out.bam");
+  options_.bases_read = true;
+  const auto writer = open_alignment_writer(options_);
+  write_all(*writer, in, {call_of(0, 0.75F), with_status(ReadStatus::kFiltered)});
+  writer->finish();
+  const auto lines = test::sam_lines(options_.path);
+  EXPECT_EQ(lines[0], "r\t4\t*\t0\t0\t*\t*\t0\t0\tACGTAC\t*\tsl:Z:a\tsp:f:0.75\tso:f:0.5\tsb:i:4");
+  EXPECT_EQ(lines[1], "f\t4\t*\t0\t0\t*\t*\t0\t0\tAC\t*");
+}
+
+TEST_F(ReadWriterTest, SeveralLabels) {
+  const std::string in = folder_.write("in.fa", ">both\nACGT\n>none\nACG\n>odd\nAC\n");
+  std::vector<ReadCall> calls = {call_of(1, 0.75F), call_of(0, 0.25F), unclassified()};
+  calls[0].labels = {0, 1};
+  options_.answers = AnswerKind::kLabels;
+  options_.provenance = false;
+  options_.path = folder_.path("out.tsv");
+  const auto tsv = open_tsv_writer(options_);
+  write_all(*tsv, in, calls);
+  tsv->finish();
+  EXPECT_EQ(read_file(options_.path),
+            "#name\tlength\tlabel\tprobability\tp:a\tp:b/c\tood\tstatus\n"
+            "both\t4\ta;b/c\t0.750000\t0.250000\t0.750000\t0.500000\tclassified\n"
+            "none\t3\t.\t0.250000\t0.250000\t0.750000\t0.500000\tclassified\n"
+            "odd\t2\tunclassified\t0.750000\t0.750000\t0.250000\tNA\tunclassified\n");
+  options_.path = folder_.path("out.bam");
+  const auto bam = open_alignment_writer(options_);
+  write_all(*bam, in, calls);
+  bam->finish();
+  const auto lines = test::sam_lines(options_.path);
+  EXPECT_CONTAINS(lines[0], "sl:Z:a;b/c\t");
+  EXPECT_CONTAINS(lines[1], "sl:Z:.\t");
+}
+
+TEST_F(ReadWriterTest, Values) {
+  const std::string in = folder_.write("in.fa", ">a\nACGT\n>b\nACG\n>c\nAC\n");
+  ReadCall value;
+  value.status = ReadStatus::kClassified;
+  value.probabilities = {7.5F, -2};
+  value.out_of_distribution = 0.25F;
+  ReadCall rejected = value;
+  rejected.status = ReadStatus::kUnclassified;
+  options_.answers = AnswerKind::kValues;
+  options_.labels = {"activity", "half life"};
+  options_.provenance = false;
+  options_.path = folder_.path("out.tsv");
+  const auto tsv = open_tsv_writer(options_);
+  write_all(*tsv, in, {value, rejected, with_status(ReadStatus::kShort)});
+  tsv->finish();
+  EXPECT_EQ(read_file(options_.path),
+            "#name\tlength\tactivity\thalf life\tood\tstatus\n"
+            "a\t4\t7.500000\t-2.000000\t0.250000\tpredicted\n"
+            "b\t3\t7.500000\t-2.000000\t0.250000\trejected\n"
+            "c\t2\tNA\tNA\tNA\tshort\n");
+}
+
+TEST_F(ReadWriterTest, KrakenHasOneLinePerPair) {
+  const std::string in = folder_.write("in.fa", ">p/1\nACGT\n>p/2\nACG\n>q/1\nACGT\n>q/2\nA\n");
+  ReadCall first = call_of(1, 0.75F);
+  first.pair = PairCall{true, ReadStatus::kClassified, 1, {4, 3}};
+  ReadCall second = first;
+  second.pair->first = false;
+  ReadCall lost = with_status(ReadStatus::kShort);
+  lost.pair = PairCall{true, ReadStatus::kShort, -1, {4, 1}};
+  ReadCall last = lost;
+  last.pair->first = false;
+  options_.path = folder_.path("out.kraken");
+  options_.taxids = {562, 1280};
+  const auto kraken = open_kraken_writer(options_);
+  write_all(*kraken, in, {first, second, lost, last});
+  kraken->finish();
+  EXPECT_EQ(read_file(options_.path),
+            "C\tp\t1280\t4|3\tb/c:4 |:| b/c:3\n"
+            "U\tq\t0\t4|1\tunclassified:4 |:| unclassified:1\n");
 }
 
 TEST_F(ReadWriterTest, FilesByLabel) {

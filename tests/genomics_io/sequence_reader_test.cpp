@@ -158,6 +158,15 @@ TEST_F(SequenceReaderTest, FiltersAsSamtools) {
   EXPECT_EQ(names(options), "plus minus equal ");
 }
 
+TEST(AlignmentFlags, AreNumbersOrNames) {
+  EXPECT_EQ(alignment_flags("0"), 0);
+  EXPECT_EQ(alignment_flags("3840"), 0xF00);
+  EXPECT_EQ(alignment_flags("0xF00"), 0xF00);
+  EXPECT_EQ(alignment_flags("SECONDARY,dup"), 0x500);
+  for (const char* text : {"", "SECONDRY", "-1", "65536"})
+    EXPECT_FALSE(alignment_flags(text)) << text;
+}
+
 TEST_F(SequenceReaderTest, LongFastaGoesThroughATemporaryFile) {
   std::mt19937_64 random(9);
   const std::string whole = test::random_letters(700000, random, "ACGTacgtN");

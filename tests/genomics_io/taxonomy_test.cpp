@@ -88,6 +88,18 @@ TEST_F(TaxonomyTest, ReportFromNcbisFiles) {
             "  0.00\t0\t0\tU\t0\tunclassified\n");
 }
 
+TEST_F(TaxonomyTest, StoredTaxidsComeAfterThoseThatAreGiven) {
+  const std::map<std::string, int64_t> stored = {{"ecoli", 83333}, {"x", 1279}};
+  const auto taxids = [&](const std::string& path, const std::string& label,
+                          const std::map<std::string, int64_t>& given) {
+    return Taxonomy::read(path, {label}, given, stored).label_taxids()[0];
+  };
+  EXPECT_EQ(taxids(table_path_, "ecoli", {}), 562);  // the row says so
+  EXPECT_EQ(taxids(table_path_, "x", {}), 1279);
+  EXPECT_EQ(taxids(folder_.path("dump"), "ecoli", {}), 83333);
+  EXPECT_EQ(taxids(folder_.path("dump"), "ecoli", {{"ecoli", 561}}), 561);
+}
+
 TEST_F(TaxonomyTest, ATopTaxonHangsBelowTheRoot) {
   const std::string path =
       folder_.write("t.tsv", "label\ttaxid\tparent\trank\tname\nx\t5\t\tspecies\tX x\n");
@@ -125,6 +137,10 @@ TEST_F(TaxonomyTest, Taxids) {
             (std::vector<int64_t>{83333, 9606, 562}));
   EXPECT_CONTAINS(error_of([&] { taxids_of_labels({"0"}, taxids); }, ErrorKind::kUsage),
                   "label \"0\" has no taxid");
+  // Beside a model.
+  EXPECT_EQ(parse_taxids(taxids_text(taxids), "x"), taxids);
+  EXPECT_CONTAINS(error_of([&] { parse_taxids("a\tb\tc\n", "m/taxids.tsv"); }),
+                  "m/taxids.tsv, line 1: 3 columns");
   folder_.write("ids.tsv", "a\t1\na\t2\n");
   EXPECT_CONTAINS(error_of([&] { read_taxids(path); }), "ids.tsv, line 2: the label \"a\" occurs");
   folder_.write("ids.tsv", "a 1\n");
