@@ -91,6 +91,8 @@ std::shared_ptr<audio::Sashimi> make_model(const Options& options,
   audio::SashimiConfig config = audio_model_config(options.model);
   if (options.by_class) config.classes = dataset.labels();
   config.audio = format.to_json();
+  // Kernels of S4 are best made for what training sees; a given configuration says it itself.
+  if (options.model.config.empty()) config.set_clip_length(format.clip_length);
   return std::make_shared<audio::Sashimi>(config, options.training.trainer.seed);
 }
 

@@ -381,6 +381,94 @@ TEST(SashimiTest, ErrorsNameWhatIsWrong) {
             std::string::npos);
 }
 
+// The whole of a clip in float32: what rounding adds up to.
+TEST(SashimiTest, StepsEqualForwardOver16001Samples) {
+  const torch::NoGradGuard no_grad;
+  constexpr int64_t kSamples = 16'001;
+  SashimiConfig config = small_config("s4+ff", "mamba", kPools);
+  config.pool = {4, 4};
+  config.set_clip_length(16'000);
+  EXPECT_EQ(config.stages[1].blocks[0].options.at("l_kernel"), 4'000);
+  const auto model = std::make_shared<Sashimi>(config, 21);
+  const Tensor ids = tokens(1, kSamples, 22);
+  const Tensor whole = model->logits(ids)[0];
+  const auto generator = make_generator(model);
+  GeneratorState state = generator->allocate(1, kSamples);
+  Tensor steps = torch::empty_like(whole);
+  for (int64_t t = 0; t < kSamples; ++t)
+    steps[t].copy_(generator->step(ids.select(1, t), state)[0]);
+  EXPECT_LT(difference(steps, whole), 1e-4 * std::max(1.0, whole.abs().max().item<double>()));
+}
+
+class SashimiDeviceTest : public testing::TestWithParam<torch::DeviceType> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == torch::kCUDA && !torch::cuda::is_available())
+      GTEST_SKIP() << "no CUDA device";
+    torch::globalContext().setAllowTF32CuBLAS(false);
+  }
+
+  static constexpr const char* kOuter[] = {"s4+ff", "mamba", "mamba-lti"};
+  static constexpr const char* kCentre[] = {"mha+mlp", "s4d+ff", "mamba-complex"};
+};
+
+TEST_P(SashimiDeviceTest, GivesWhatTheCpuGivesAndStepsAgree) {
+  const torch::NoGradGuard no_grad;
+  for (size_t i = 0; i < std::size(kOuter); ++i) {
+    const SashimiConfig config = small_config(kOuter[i], kCentre[i], kLayers);
+    const auto model = std::make_shared<Sashimi>(config, 31);
+    const Tensor ids = tokens(2, 61, 32), classes = torch::tensor({1, -1}, torch::kLong);
+    const Tensor expected = model->logits(ids, classes);
+    model->to(GetParam());
+    const Tensor actual = model->logits(ids.to(GetParam()), classes.to(GetParam())).cpu();
+    const double bound = 1e-4 * std::max(1.0, expected.abs().max().item<double>());
+    EXPECT_LT(difference(actual, expected), bound) << kOuter[i];
+    const auto generator = make_generator(model);
+    GeneratorState state = generator->allocate(2, 61, {1, -1});
+    generator->prefill(ids.narrow(1, 0, 20).to(GetParam()), state);
+    for (int64_t t = 20; t < 61; ++t)
+      ASSERT_LT(difference(generator->step(ids.select(1, t).to(GetParam()), state).cpu(),
+                           expected.select(1, t)),
+                bound)
+          << kOuter[i] << ", sample " << t;
+  }
+}
+
+// Lowered as the Trainer lowers: losses stay close, every gradient is finite, bits repeat (those of
+// recomputation differ: gradients are summed in another order).
+TEST_P(SashimiDeviceTest, ComputesInBfloat16) {
+  const torch::Device device(GetParam());
+  for (size_t i = 0; i < std::size(kOuter); ++i) {
+    Sashimi model(small_config(kOuter[i], kCentre[i], kLayers), 41);
+    model.to(device);
+    const Tensor ids = tokens(2, 64, 42).to(device), targets = tokens(2, 64, 43).to(device);
+    const double expected = model.loss(ids, targets).loss.mean().item<double>();
+    for (const auto& [name, tensor] : model.named_tensors())
+      if (Sashimi::lowered(name, tensor))
+        model.replace_parameter(name, tensor.detach().to(torch::kBFloat16));
+    EXPECT_EQ(model.compute_type(), torch::kBFloat16);
+    std::vector<std::vector<Tensor>> runs;
+    for (const bool recompute : {false, false, true}) {
+      model.zero_grad();
+      model.set_recompute(recompute);
+      const Tensor loss = model.loss(ids, targets).loss.mean();
+      EXPECT_NEAR(loss.item<double>(), expected, 0.03) << kOuter[i];
+      loss.backward();
+      runs.emplace_back();
+      for (const auto& item : model.named_parameters()) {
+        if (item.key() == "class_embedding.weight" && !item.value().grad().defined()) continue;
+        ASSERT_TRUE(item.value().grad().defined()) << item.key();
+        EXPECT_TRUE(torch::isfinite(item.value().grad()).all().item<bool>()) << item.key();
+        runs.back().push_back(item.value().grad().clone());
+      }
+    }
+    for (size_t k = 0; k < runs[0].size(); ++k) EXPECT_TRUE(torch::equal(runs[0][k], runs[1][k]));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, SashimiDeviceTest, testing::Values(torch::kCPU));
+INSTANTIATE_TEST_SUITE_P(Cuda, SashimiDeviceTest, testing::Values(torch::kCUDA));
+
 // Constant vectors have no deviation.
 TEST(SashimiTest, ScalarNormsOfConstantVectorsAreFinite) {
   SashimiConfig config = small_config("mamba", "mamba", kPools);
