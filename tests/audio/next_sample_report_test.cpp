@@ -83,7 +83,7 @@ TEST_F(NextSampleReport, OnlyLikeFiguresAreCompared) {
   EXPECT_TRUE(refused_for("chunk"));
   test_.scoring.chunk = 0;
   held_out_.pop_back();
-  EXPECT_TRUE(refused_for("codes"));
+  EXPECT_TRUE(refused_for("samples"));
 }
 
 TEST_F(NextSampleReport, NothingToTestOnIsAnError) {

@@ -189,12 +189,12 @@ class AudioTrain(unittest.TestCase):
         self.assertNotEqual(before, self.clips("again"))
 
     def test_an_interrupted_generation_goes_on(self):
-        words = ["audio", "generate", "plain", "-o", "long", "-n", "2", "--duration", "3", "--seed", "5", "-@", "2"]
+        words = ["audio", "generate", "plain", "-o", "long", "-n", "2", "--duration", "0.3", "--seed", "5", "-@", "2"]
         process = subprocess.Popen([command_line.PROGRAM, *words], cwd=self.folder, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, env=command_line.environment(self.folder))
         while not (self.folder / "long" / "generation.json").exists():
             time.sleep(0.02)
-        time.sleep(0.3)
+        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
         self.assertEqual(75, process.returncode, errors.decode())
