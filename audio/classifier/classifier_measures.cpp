@@ -62,6 +62,18 @@ double fit_clip_temperature(std::span<const int64_t> truth,
   return fit_temperature(logits, std::vector<int32_t>(truth.begin(), truth.end()));
 }
 
+std::vector<std::vector<float>> at_temperature(std::vector<std::vector<float>> log_probabilities,
+                                               double temperature) {
+  for (std::vector<float>& row : log_probabilities) {
+    const double top = *std::max_element(row.begin(), row.end());
+    double mass = 0;
+    for (const float value : row) mass += std::exp((value - top) / temperature);
+    for (float& value : row)
+      value = static_cast<float>((value - top) / temperature - std::log(mass));
+  }
+  return log_probabilities;
+}
+
 std::vector<int64_t> classes_of_labels(const std::vector<std::string>& labels,
                                        const std::vector<std::string>& classes,
                                        const std::map<std::string, std::string>& translation) {

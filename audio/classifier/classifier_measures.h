@@ -22,6 +22,10 @@ nlohmann::json classifier_measures(const std::vector<std::string>& labels,
 double fit_clip_temperature(std::span<const int64_t> truth,
                             const std::vector<std::vector<float>>& log_probabilities);
 
+// log softmax(log_probabilities / temperature), clip by clip.
+std::vector<std::vector<float>> at_temperature(std::vector<std::vector<float>> log_probabilities,
+                                               double temperature);
+
 // Position of the largest value, the first of equals.
 int64_t best_class(const std::vector<float>& log_probabilities);
 

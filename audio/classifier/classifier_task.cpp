@@ -99,13 +99,15 @@ torch::Tensor ClassifierTask::loss(const Batch& batch) {
 }
 
 std::vector<Metric> ClassifierTask::evaluate() {
-  const AudioClassifier classifier(config_, network_);
+  AudioClassifier classifier(config_, network_);
+  const AudioClassifier::Output raw =
+      classifier.predict(samples_of(*data_, validation_), [](int64_t) { throw_if_interrupted(); });
   const nlohmann::json measured = classifier_measures(
       config_.classes, validation_.classes,
-      classifier.predict(samples_of(*data_, validation_), [](int64_t) { throw_if_interrupted(); })
-          .log_probabilities);
-  return {{"accuracy", measured.at("accuracy"), true},
-          {"log_loss", measured.at("log_loss")},
+      at_temperature(raw.log_probabilities,
+                     fit_clip_temperature(validation_.classes, raw.log_probabilities)));
+  return {{"log_loss", measured.at("log_loss")},
+          {"accuracy", measured.at("accuracy"), true},
           {"ece", measured.at("ece")}};
 }
 

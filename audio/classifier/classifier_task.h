@@ -35,7 +35,8 @@ LabelledClips labelled_clips(const ClipDataset& data, Split split,
 std::vector<std::vector<float>> samples_of(const ClipDataset& data, const LabelledClips& clips);
 
 // Training clips in an order drawn for each epoch, changed at random (augmentation.h); the loss is
-// the cross entropy. Metrics on validation: "accuracy", which selects, "log_loss", "ece".
+// the cross entropy. Metrics on validation, at the temperature that fits it best: "log_loss", which
+// selects (accuracy has many ties), "accuracy", "ece".
 // batch(): "images" (clips, 1, mels, frames) float32, "classes" (clips) int64.
 class ClassifierTask : public Task {
  public:

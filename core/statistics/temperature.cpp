@@ -23,8 +23,8 @@ double temperature_at_minimum(Derivative derivative) {
 double fit_temperature(std::span<const double> logits, std::span<const int32_t> labels) {
   if (labels.empty()) return 1;
   const size_t n = labels.size(), classes = logits.size() / n;
-  const double rest = 1.0 / static_cast<double>(n + classes);
-  const double truth = static_cast<double>(n + 1) * rest;
+  const double truth = static_cast<double>(n + 1) / static_cast<double>(n + 2);
+  const double rest = (1 - truth) / static_cast<double>(classes - 1);
   // d/dbeta of log sum_c exp(beta z_c) - beta sum_c t_c z_c is E_p[z] - E_t[z].
   return temperature_at_minimum([&](double beta) {
     double sum = 0;

@@ -313,8 +313,12 @@ TEST(ClassifierMeasuresTest, HandComputed) {
   EXPECT_EQ(found.at("recall").at("a"), 1.0);
   EXPECT_NEAR(found.at("recall").at("b"), 2.0 / 3, 1e-12);
   EXPECT_EQ(found.at("confusion"), nlohmann::json({{1, 0}, {1, 2}}));
-  // Of n + classes = 6 the targets give the label 5/6; accuracy 3/4 at confidence 0.9 is too sure.
-  EXPECT_GT(fit_clip_temperature(truth, rows), 1.5);
+  // Three of four right at confidence 0.9: with targets of 5/6 and 1/6 for right and wrong the best
+  // confidence is (3 * 5/6 + 1/6) / 4 = 2/3.
+  const double temperature = fit_clip_temperature(truth, rows);
+  EXPECT_NEAR(temperature, std::log(9.0) / std::log(2.0), 1e-5);
+  for (const auto& row : at_temperature(rows, temperature))
+    EXPECT_NEAR(std::exp(std::max(row[0], row[1])), 2.0 / 3, 1e-6);
   EXPECT_TRUE(contains(message_of([] { classifier_measures({"a", "b"}, {}, {}); }), "no labelled"));
 }
 

@@ -47,5 +47,18 @@ TEST(TemperatureTest, FewReadsThatAreAllRightDoNotMakeCertainty) {
   EXPECT_NEAR(fit_temperature(logits, wrong), 50, 1e-6);  // says nothing
 }
 
+// What few rows are given against certainty does not grow with the number of classes.
+TEST(TemperatureTest, ManyClassesDoNotMakeFewReadsDoubtful) {
+  constexpr size_t kRows = 98, kClasses = 50;
+  std::vector<double> logits(kRows * kClasses, 0.0);
+  std::vector<int32_t> labels;
+  for (size_t i = 0; i < kRows; ++i) {
+    logits[i * kClasses + i % kClasses] = 1;
+    labels.push_back(static_cast<int32_t>(i % kClasses));
+  }
+  const double z = std::exp(1 / fit_temperature(logits, labels));
+  EXPECT_NEAR(z / (z + kClasses - 1), 0.99, 1e-9);
+}
+
 }  // namespace
 }  // namespace strandwave
