@@ -197,9 +197,16 @@ void check_state(const at::Tensor& u, const at::Tensor& delta_A) {
               u.device());
 }
 
-// (batch, length, channels) -> (batch, channels, length) in full precision.
+// (a, b, c) -> (a, c, b) of another type, always a copy.
+at::Tensor transposed(const at::Tensor& x, at::ScalarType type) {
+  at::Tensor result =
+      at::empty_symint({x.sym_size(0), x.sym_size(2), x.sym_size(1)}, x.options().dtype(type));
+  return result.copy_(x.transpose(1, 2));
+}
+
+// (batch, channels, length) in full precision.
 at::Tensor as_signal(const at::Tensor& u, const at::Tensor& delta_A) {
-  return u.transpose(1, 2).to(c10::toRealValueType(delta_A.scalar_type()));
+  return transposed(u, c10::toRealValueType(delta_A.scalar_type()));
 }
 
 at::Tensor state_plain(const at::Tensor& u, const at::Tensor& delta_A) {
@@ -226,8 +233,7 @@ class State : public torch::autograd::Function<State> {
         [&]() -> torch::autograd::variable_list {
           const auto du = product(conjugate(gradients[0]), delta_A, u.sym_size(1), true);
           const auto sums = moments(as_signal(u, delta_A), delta_A, 2, true);
-          return {du.transpose(1, 2).to(u.scalar_type()).contiguous(),
-                  (conjugate(sums[1]) * gradients[0]).sum(0)};
+          return {transposed(du, u.scalar_type()), (conjugate(sums[1]) * gradients[0]).sum(0)};
         });
   }
 };
