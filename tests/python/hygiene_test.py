@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 IGNORED_FOLDERS = {".git", "build", ".venv", ".cache", "dist", "__pycache__"}
 LARGEST = 512 * 1024
 LARGEST_MODEL = 4 * 1024 * 1024
-BINARY = (".safetensors", ".png", ".gz", ".bam", ".cram", ".wav", ".flac")
+BINARY = (".safetensors", ".png", ".gz", ".bam", ".cram", ".wav", ".flac", ".pt")
 
 # Folders of one machine. /tmp and /usr, /etc, /proc, /dev are on every system.
 ABSOLUTE = re.compile(r"(?<![\w.$}{/-])/(home|root|work|Users|mnt|data|srv|workspace)/\w")
