@@ -344,6 +344,11 @@ class Classify(ProgramTest):
         self.assertEqual(0, process.returncode)
         return usage.ru_maxrss
 
+    @staticmethod
+    def records(fastq):
+        lines = fastq.splitlines(True)
+        return [b"".join(lines[i:i + 4]) for i in range(0, len(lines), 4)]
+
     def test_memory_does_not_grow_with_the_input(self):
         """Ten times the input, where little is computed of much that is read: holding it would show."""
         reads = (self.folder / "reads.fastq").read_bytes()
@@ -352,12 +357,15 @@ class Classify(ProgramTest):
         (self.folder / "10.fastq").write_bytes(reads * 2000)
         (self.folder / "1.fa").write_text(">contig\n" + letters * 80 + "\n")
         (self.folder / "10.fa").write_text(">contig\n" + letters * 800 + "\n")
+        mates = b"".join(read * 2 for read in self.records(reads))
+        (self.folder / "mates.fastq").write_bytes(mates * 100)
+        (self.folder / "10mates.fastq").write_bytes(mates * 1000)
         alignments = [line.split("\t")[::9][:2] for line in (self.folder / "reads.sam").read_text().splitlines()[1:]]
-        (self.folder / "1.bam").write_bytes(command_line.bam(alignments * 200))
-        (self.folder / "10.bam").write_bytes(command_line.bam(alignments * 2000))
+        (self.folder / "1.bam").write_bytes(command_line.bam(alignments, 200))
+        (self.folder / "10.bam").write_bytes(command_line.bam(alignments, 2000))
         early = ["--decide-at", "8", "--min-prob", "0.5"]
         for small, large, words in ((["1.fastq"], ["10.fastq"], early),
-                                    (["1.fastq"] * 2, ["10.fastq"] * 2, [*early, "--paired"]),
+                                    (["mates.fastq"], ["10mates.fastq"], [*early, "--paired"]),
                                     (["1.bam"], ["10.bam"], early),
                                     (["1.fa"], ["10.fa"], ["--min-length", "1000000000"])):
             self.assertLess(self.peak(*large, *words), 1.05 * self.peak(*small, *words), (large, words))

@@ -42,15 +42,15 @@ def bgzip(data):
     return b"".join(blocks) + bgzip_block(b"")
 
 
-def bam(reads):
-    """Unaligned BAM of (name, sequence) pairs."""
+def bam(reads, times=1):
+    """Unaligned BAM of (name, sequence) pairs, all of them several times."""
     header = b"@HD\tVN:1.6\tSO:unsorted\n"
-    content = b"BAM\1" + struct.pack("<i", len(header)) + header + struct.pack("<i", 0)
+    records = b""
     for name, sequence in reads:
         codes = ["=ACMGRSVTWYHKDBN".index(letter) for letter in sequence]
         codes += [0] * (len(codes) % 2)
         record = struct.pack("<iiBBHHHiiii", -1, -1, len(name) + 1, 255, 4680, 0, 4, len(sequence), -1, -1, 0)
         record += name.encode() + b"\0"
         record += bytes(a << 4 | b for a, b in zip(codes[::2], codes[1::2])) + bytes([30]) * len(sequence)
-        content += struct.pack("<i", len(record)) + record
-    return bgzip(content)
+        records += struct.pack("<i", len(record)) + record
+    return bgzip(b"BAM\1" + struct.pack("<i", len(header)) + header + struct.pack("<i", 0) + records * times)

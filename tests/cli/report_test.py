@@ -91,6 +91,13 @@ class Report(ProgramTest):
         self.assertEqual(9, len(page.roles))
         self.assertEqual(len(page.roles), len(set(page.roles)))
 
+    def test_few_sampled_kmers_are_no_measure(self):
+        report_samples.language_model_run(self.folder / "chr20")
+        figures = json.loads((self.folder / "chr20/test.json").read_text())
+        figures["seen_in_training"] = {"fraction": 0.0, "by": "sketch", "compared": 7}
+        report_samples.write_json(self.folder / "chr20/test.json", figures)
+        self.assert_says(self.report("chr20"), "too few sampled 21-mers to tell (7)")
+
     def test_classifier(self):
         report_samples.classifier_run(self.folder / "species")
         page = self.report("species")
