@@ -34,7 +34,7 @@ void add_data_options(CLI::App& command, FinetuneCommand& finetune, Words& words
       command
           .add_option("--length", fragments.length,
                       "Bases per training fragment; needed for genomes; 0: whole sequences")
-          ->check(CLI::NonNegativeNumber)
+          ->check(non_negative_number())
           ->capture_default_str();
   command
       .add_option("--length-dist", words.lengths,
@@ -79,7 +79,7 @@ void add_learning_options(CLI::App& command, FinetuneCommand& finetune, Words& w
       .add_option("--lm-weight", task.lm_weight,
                   "Weight of the loss of the next base (nats, mean over a fragment); keeps the "
                   "out-of-distribution score alive; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
   command
       .add_option("--class-weights", finetune.class_weights,
@@ -87,11 +87,11 @@ void add_learning_options(CLI::App& command, FinetuneCommand& finetune, Words& w
                   "classes are sampled equally in any case")
       ->capture_default_str();
   command.add_option("--batch", task.batch, "Fragments per micro-batch")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command
       .add_option("--eval-per-class", task.evaluation_per_class, "Validation fragments per class")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   command
       .add_option("--select", words.selection,
@@ -101,13 +101,13 @@ void add_learning_options(CLI::App& command, FinetuneCommand& finetune, Words& w
   command
       .add_option("--patience", task.patience,
                   "Stop after so many evaluations without improvement; 0: never")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative_number())
       ->capture_default_str();
 }
 
 void add_test_options(CLI::App& command, FinetuneCommand& finetune, Words& words) {
   command.add_option("--test-per-class", finetune.test_per_class, "Test fragments per class")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   add_test_cell_options(command, finetune.test,
                         "Test at each of these lengths, in bases; 0: as trained");
