@@ -1,5 +1,6 @@
 // A build without the audio half.
 #include "apps/audio.h"
+#include "apps/bench.h"
 #include "apps/commands.h"
 #include "core/base/error.h"
 
@@ -14,6 +15,8 @@ void add_audio(CLI::App& program) {
         "this program was built without its audio half: configure it with -DSTRANDWAVE_AUDIO=ON");
   });
 }
+
+void add_bench_generate(CLI::App&) {}
 
 std::optional<std::string> audio_report_page(const std::vector<report::RunFiles>&) {
   return std::nullopt;

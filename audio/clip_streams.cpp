@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kPrefixPiece = 1 << 15;  // samples of a prefix in memory at once
 constexpr int64_t kUniformsAhead = 1024;   // samples whose random numbers go to the device together
+constexpr int64_t kLeastBlock = 16;        // samples: the launch of a recorded block pays
 constexpr const char* kStatePrefix = "state.";
 
 }  // namespace
@@ -38,6 +39,10 @@ ClipStreams::ClipStreams(Generator& generator, int64_t first_clip, int64_t strea
   codes_ = torch::zeros({options_.length, streams}, on_device.dtype(torch::kUInt8));
   log_likelihood_ = torch::zeros({streams}, on_device.dtype(torch::kFloat64));
   check_ = torch::zeros({}, on_device.dtype(torch::kFloat64));
+  if (options_.recorded && DeviceGraph::available(generator_.device())) {
+    const int64_t period = generator_.period();
+    block_ = (kLeastBlock + period - 1) / period * period;
+  }
   read_prefix();
 }
 
@@ -75,21 +80,63 @@ torch::Tensor ClipStreams::combined(const torch::Tensor& logits) const {
 void ClipStreams::advance(int64_t samples) {
   const torch::NoGradGuard no_grad;
   const int64_t end = std::min(options_.length, position_ + samples);
+  single_samples_ = 0;
   while (position_ < end) {
     const int64_t count = std::min(kUniformsAhead, end - position_);
     const torch::Tensor uniforms =
         sampling_uniforms(options_.seed, first_clip_, streams_, position_, count)
             .to(generator_.device());
-    for (int64_t i = 0; i < count; ++i, ++position_) {
-      const torch::Tensor logits = combined(logits_);
-      check_.add_(logits.sum());
-      const Draw drawn = draw(logits, options_.sampling, uniforms[i]);
-      codes_[position_].copy_(drawn.ids);
-      log_likelihood_.add_(drawn.log_probability);
-      if (position_ + 1 < options_.length) logits_ = generator_.step(for_rows(drawn.ids), state_);
+    for (int64_t i = 0; i < count;) {
+      const bool block = block_fits(count - i);
+      if (block)
+        one_block(uniforms.narrow(0, i, block_));
+      else
+        one_sample(uniforms[i], codes_[position_], position_ + 1 == options_.length);
+      if (!block) ++single_samples_;
+      const int64_t drawn = block ? block_ : 1;
+      position_ += drawn;
+      i += drawn;
     }
     require_finite();
   }
+}
+
+// Draws the next sample into `codes` (streams) and, unless it is the last one, reads it.
+void ClipStreams::one_sample(const torch::Tensor& uniforms, const torch::Tensor& codes, bool last) {
+  const torch::Tensor logits = combined(logits_);
+  check_.add_(logits.sum());
+  const Draw drawn = draw(logits, options_.sampling, uniforms);
+  codes.copy_(drawn.ids);
+  log_likelihood_.add_(drawn.log_probability);
+  if (!last) logits_.copy_(generator_.step(for_rows(drawn.ids), state_));
+}
+
+// Every kind of step must have been made once before it is recorded, and nothing else done with the
+// model since: a block drawn one by one. The last sample of a clip is in no block, since nothing
+// reads it.
+bool ClipStreams::block_fits(int64_t left) const {
+  return block_ > 0 && left >= block_ && position_ + block_ < options_.length &&
+         (graph_ != nullptr ? state_.position % block_ == block_phase_ : single_samples_ >= block_);
+}
+
+void ClipStreams::one_block(const torch::Tensor& uniforms) {
+  if (graph_ == nullptr) record();
+  block_uniforms_.copy_(uniforms);
+  graph_->replay();
+  codes_.narrow(0, position_, block_).copy_(block_codes_);
+  state_.position += block_;
+}
+
+void ClipStreams::record() {
+  block_uniforms_ = torch::empty({block_, streams_}, log_likelihood_.options());
+  block_codes_ = torch::empty({block_, streams_}, codes_.options());
+  const int64_t position = state_.position;
+  graph_ = std::make_unique<DeviceGraph>(generator_.device(), [&] {
+    for (int64_t i = 0; i < block_; ++i)
+      one_sample(block_uniforms_[i], block_codes_[i], /*last=*/false);
+  });
+  state_.position = position;  // nothing has run yet
+  block_phase_ = position % block_;
 }
 
 void ClipStreams::require_finite() const {

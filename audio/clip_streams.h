@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "audio/sampler.h"
+#include "core/runtime/device_graph.h"
 #include "core/runtime/generator.h"
 
 namespace strandwave::audio {
@@ -20,6 +22,9 @@ struct ClipStreamOptions {
   int64_t length = 0;           // samples of a clip, its prefix included
   double guidance = 1;          // g in logits = without + g (with - without the class); 1: with
   std::vector<uint8_t> prefix;  // codes with which every clip begins
+  // On a GPU: a block of samples is recorded and then repeated by one launch. The bits are those of
+  // samples drawn one by one.
+  bool recorded = true;
 };
 
 // Clips first_clip, first_clip + 1, ... of a seed, `streams` of them at once. Sample t of clip i is
@@ -60,16 +65,27 @@ class ClipStreams {
   // (rows) -> (rows of the state): guided streams come twice, with and without their class.
   torch::Tensor for_rows(const torch::Tensor& values) const;
   torch::Tensor combined(const torch::Tensor& logits) const;
+  void one_sample(const torch::Tensor& uniforms, const torch::Tensor& codes, bool last);
+  // Whether the next block_ samples, of `left` ones, can be a recorded block.
+  bool block_fits(int64_t left) const;
+  void one_block(const torch::Tensor& uniforms);
+  void record();
   void require_finite() const;
 
   Generator& generator_;
   int64_t first_clip_, streams_, position_ = 0;
   ClipStreamOptions options_;
   GeneratorState state_;
-  torch::Tensor logits_;          // (rows, vocabulary): of the sample at position_
-  torch::Tensor codes_;           // (length, streams) uint8
+  torch::Tensor logits_;  // (rows, vocabulary), at a fixed address: of the sample at position_
+  torch::Tensor codes_;   // (length, streams) uint8
   torch::Tensor log_likelihood_;  // (streams) float64
   torch::Tensor check_;           // () float64: not finite once logits were not
+
+  // A recorded block begins where the state's position modulo block_ is block_phase_.
+  int64_t block_ = 0, block_phase_ = 0;  // samples; block_ 0: nothing is recorded
+  int64_t single_samples_ = 0;           // drawn one by one in this advance()
+  torch::Tensor block_uniforms_, block_codes_;
+  std::unique_ptr<DeviceGraph> graph_;
 };
 
 }  // namespace strandwave::audio

@@ -37,6 +37,8 @@ class SashimiGenerator final : public Generator {
     return model_->step(ids, state);
   }
 
+  int64_t period() const override { return model_->config().pooling(); }
+
  private:
   Tensor checked(const std::vector<int64_t>& classes, int64_t streams) const {
     const auto known = static_cast<int64_t>(model_->config().classes.size());

@@ -23,6 +23,16 @@ Tensor as_complex(const Tensor& pairs) { return torch::view_as_complex(as_double
 // Rows of real numbers such that (pairs of the state * row) summed is twice Re(sum c h).
 Tensor real_row(const Tensor& c) { return 2 * torch::view_as_real(c.conj().resolve_conj()); }
 
+// Gives `held` a value, where it stands if it can: recorded steps (DeviceGraph) read there.
+void renew(Tensor& held, const Tensor& value) {
+  const bool fits = held.defined() && held.sizes() == value.sizes() &&
+                    held.device() == value.device() && held.scalar_type() == value.scalar_type();
+  if (fits)
+    held.copy_(value);
+  else
+    held = value.contiguous();
+}
+
 Tensor initial_dt(const StateSpaceConfig& config, int64_t channels, const RandomStream& stream) {
   const double low = std::log(config.dt_min), high = std::log(config.dt_max);
   Tensor values = torch::empty({channels, 1});
@@ -108,13 +118,13 @@ void StateSpace::initialise_C(const torch::Tensor& values) {
 }
 
 torch::Tensor StateSpace::allocate_state(int64_t sequences, torch::TensorOptions options) const {
-  cache_ = {};
+  cache_.of.clear();
   return torch::zeros({sequences, channels_, config_.d_state / 2}, options.dtype(complex_type()));
 }
 
 StateSpaceOutput StateSpace::forward(const torch::Tensor& u, const torch::Tensor& D,
                                      const torch::Tensor& initial_state, bool want_final_state) {
-  if (torch::GradMode::is_enabled()) cache_ = {};
+  if (torch::GradMode::is_enabled()) cache_.of.clear();
   const std::vector<int64_t> shape = {u.size(0), channels_, config_.d_state / 2};
   TORCH_CHECK(
       !initial_state.defined() || (initial_state.sizes() == shape && initial_state.is_complex()),
@@ -130,13 +140,16 @@ const StateSpace::StepCache& StateSpace::step_cache() const {
   std::vector<std::pair<const void*, int64_t>> now;
   for (const Tensor& parameter : parameters())
     now.emplace_back(parameter.data_ptr(), parameter.is_inference() ? 0 : parameter._version());
-  if (cache_.a.defined() && cache_.of == now) return cache_;
+  if (cache_.of == now) return cache_;
   const StepConstants constants = step_constants();
-  cache_ = {std::move(now), constants.a, constants.b, real_row(constants.c), {}, {}};
+  renew(cache_.a, constants.a);
+  renew(cache_.b, constants.b);
+  renew(cache_.c, real_row(constants.c));
   if (constants.q.defined()) {
-    cache_.q = real_row(constants.q);
-    cache_.w = constants.w;
+    renew(cache_.q, real_row(constants.q));
+    renew(cache_.w, constants.w);
   }
+  cache_.of = std::move(now);
   return cache_;
 }
 

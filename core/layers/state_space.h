@@ -98,7 +98,7 @@ class StateSpace : public torch::nn::Module {
  private:
   // The constants in the forms that step() uses: sums c h over a state are sums of products of real
   // numbers. An optimizer may change parameters without a trace: allocate_state() and every forward
-  // pass that may lead to a backward one forget them.
+  // pass that may lead to a backward one mark them as stale. They keep their addresses.
   struct StepCache {
     std::vector<std::pair<const void*, int64_t>> of;  // the parameters' addresses and versions
     torch::Tensor a, b, c, q, w;

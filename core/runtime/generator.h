@@ -52,6 +52,11 @@ class Generator {
 
   // ids (S) int64 -> (S, vocabulary), the same for one token.
   virtual torch::Tensor step(const torch::Tensor& ids, GeneratorState& state) = 0;
+
+  // Steps after which a step launches the same work again: what a step does depends on the host
+  // only through the state's position modulo this. On a GPU a step waits for nothing, so that a
+  // period of steps can be recorded (core/runtime/device_graph.h).
+  virtual int64_t period() const { return 1; }
 };
 
 // Throws Error(kUsage) when the model predicts no tokens. A layer without a step says so when used.

@@ -6,6 +6,8 @@
 
 #include "audio/io/companding.h"
 #include "core/base/error.h"
+#include "core/runtime/accelerator.h"
+#include "tests/audio/tiny_sashimi.h"
 
 namespace strandwave::audio {
 namespace {
@@ -188,6 +190,81 @@ TEST(ClipStreams, SaysWhenTheModelHasDiverged) {
   ClipStreams streams(generator, 0, 2, {}, options_for(10));
   EXPECT_THROW(streams.advance(10), Error);
 }
+
+// Recorded blocks against steps, with every kind of layer.
+class ClipStreamsCuda : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!cuda_available()) GTEST_SKIP() << "needs a GPU";
+    model_ = tiny_sashimi({"a", "b"}, GetParam());
+    model_->to(torch::kCUDA);
+    generator_ = make_generator(model_);
+    options_ = options_for(203);
+    options_.sampling = {0.9, 0.95};
+    options_.guidance = 1.5;
+    options_.prefix = {7, 9, 130};
+  }
+
+  ClipStreams begun(bool recorded, int64_t first_clip = 0) {
+    ClipStreamOptions options = options_;
+    options.recorded = recorded;
+    return {*generator_, first_clip, 3, {0, 1, -1}, options};
+  }
+
+  static void expect_equal(const ClipStreams& a, const ClipStreams& b) {
+    EXPECT_EQ(a.position(), b.position());
+    for (int64_t i = 0; i < a.streams(); ++i) EXPECT_EQ(a.codes(i), b.codes(i)) << "stream " << i;
+    EXPECT_EQ(a.log_likelihoods(), b.log_likelihoods());
+    const auto other = b.tensors();
+    for (const auto& [name, tensor] : a.tensors())
+      EXPECT_TRUE(torch::equal(tensor, other.at(name))) << name;
+  }
+
+  std::shared_ptr<Sashimi> model_;
+  std::unique_ptr<Generator> generator_;
+  ClipStreamOptions options_;
+};
+
+TEST_P(ClipStreamsCuda, RecordedBlocksGiveTheBitsOfSteps) {
+  ClipStreams steps = begun(false), blocks = begun(true);
+  steps.advance(150);
+  blocks.advance(150);
+  expect_equal(steps, blocks);
+  // Others that begin in between leave what was recorded valid; blocks may be cut anywhere.
+  ClipStreams others = begun(true, 3);
+  others.advance(100);
+  steps.advance(1000);
+  blocks.advance(5);
+  blocks.advance(1000);
+  expect_equal(steps, blocks);
+  ClipStreams alone = begun(false, 3);
+  alone.advance(100);
+  expect_equal(alone, others);
+}
+
+TEST_P(ClipStreamsCuda, RecordedBlocksGoOnFromASavedState) {
+  ClipStreams whole = begun(false), blocks = begun(true);
+  whole.advance(1000);
+  blocks.advance(81);
+  std::map<std::string, torch::Tensor> saved;
+  for (const auto& [name, tensor] : blocks.tensors()) saved.emplace(name, tensor.cpu().clone());
+  blocks.advance(70);
+  blocks.restore(saved, "a file");  // the object whose block is recorded, then a new one
+  blocks.advance(1000);
+  ClipStreams restored = begun(true);
+  restored.restore(saved, "a file");
+  restored.advance(1000);
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(whole.codes(i), blocks.codes(i));
+    EXPECT_EQ(whole.codes(i), restored.codes(i));
+  }
+  EXPECT_EQ(whole.log_likelihoods(), blocks.log_likelihoods());
+  EXPECT_EQ(whole.log_likelihoods(), restored.log_likelihoods());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cuda, ClipStreamsCuda,
+                         testing::Values("s4+ff", "s4d+ff", "mamba", "mamba-complex", "mamba-lti",
+                                         "mha+mlp"));
 
 }  // namespace
 }  // namespace strandwave::audio

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`bench train`, `bench operators`, `doctor` and `model info|import|export|convert` on small inputs."""
+"""`bench train`, `bench generate`, `bench operators`, `doctor` and `model info|import|export|convert` on small inputs."""
 import json
 import struct
 import unittest
@@ -59,6 +59,17 @@ class Bench(ProgramTest):
         _, figures = self.bench("train", "--d-model", "16", "--layers", "M", "--length", "64", "--warmup", "0",
                                 "--repeats", "1", "--recompute")
         self.assertTrue(figures["recompute"])
+
+    def test_generate(self):
+        text, figures = self.bench("generate", "--preset", "mamba", "--d-model", "8", "--pool", "4", "--layers", "1",
+                                   "--batch", "3", "--samples", "20", "--repeats", "3")
+        expected = {"benchmark": "generate", "batch": 3, "samples": 20, "recorded": False}
+        self.assertEqual(expected, {key: figures[key] for key in expected})
+        self.assertEqual([4], figures["model"]["pool"])
+        self.assertGreater(figures["seconds_p10"], 0)
+        self.assertLessEqual(figures["seconds_median"], figures["seconds_p90"])
+        self.assertAlmostEqual(3 * 20 / figures["seconds_median"], figures["samples_per_second"], delta=1)
+        self.assertIn("samples/s", text)
 
     def test_operators(self):
         text, figures = self.bench("operators", "--filter", "embedding.forward positions 16384", "--seconds", "0.01")
