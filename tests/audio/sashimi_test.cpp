@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/layers/parameters.h"
+#include "core/runtime/accelerator.h"
 
 namespace strandwave::audio {
 namespace {
@@ -437,6 +438,7 @@ TEST_P(SashimiDeviceTest, GivesWhatTheCpuGivesAndStepsAgree) {
 // Lowered as the Trainer lowers: losses stay close, every gradient is finite, bits repeat (those of
 // recomputation differ: gradients are summed in another order).
 TEST_P(SashimiDeviceTest, ComputesInBfloat16) {
+  make_deterministic();
   const torch::Device device(GetParam());
   for (size_t i = 0; i < std::size(kOuter); ++i) {
     Sashimi model(small_config(kOuter[i], kCentre[i], kLayers), 41);
@@ -447,7 +449,7 @@ TEST_P(SashimiDeviceTest, ComputesInBfloat16) {
       if (Sashimi::lowered(name, tensor))
         model.replace_parameter(name, tensor.detach().to(torch::kBFloat16));
     EXPECT_EQ(model.compute_type(), torch::kBFloat16);
-    std::vector<std::vector<Tensor>> runs;
+    std::vector<std::vector<std::pair<std::string, Tensor>>> runs;
     for (const bool recompute : {false, false, true}) {
       model.zero_grad();
       model.set_recompute(recompute);
@@ -459,10 +461,17 @@ TEST_P(SashimiDeviceTest, ComputesInBfloat16) {
         if (item.key() == "class_embedding.weight" && !item.value().grad().defined()) continue;
         ASSERT_TRUE(item.value().grad().defined()) << item.key();
         EXPECT_TRUE(torch::isfinite(item.value().grad()).all().item<bool>()) << item.key();
-        runs.back().push_back(item.value().grad().clone());
+        runs.back().emplace_back(item.key(), item.value().grad().clone());
       }
     }
-    for (size_t k = 0; k < runs[0].size(); ++k) EXPECT_TRUE(torch::equal(runs[0][k], runs[1][k]));
+    for (size_t k = 0; k < runs[0].size(); ++k) {
+      const auto& [name, gradient] = runs[0][k];
+      EXPECT_TRUE(torch::equal(gradient, runs[1][k].second))
+          << kOuter[i] << ", " << kCentre[i] << ", gradient of " << name << ": "
+          << (gradient != runs[1][k].second).sum().item<int64_t>() << " of " << gradient.numel()
+          << " values differ, by up to " << difference(gradient, runs[1][k].second) << " where "
+          << gradient.abs().max().item<double>() << " is the largest";
+    }
   }
 }
 
