@@ -313,6 +313,8 @@ void add_audio_evaluate(CLI::App& audio) {
       ->capture_default_str();
   add_seed_option(*command, options->quality.seed);
   add_figures_options(*command, options->output);
+  command->get_option("--force")->description(
+      "Overwrite output files, and go on where figures would mislead");
   add_common_options(*command, options->common);
   command->callback([options] {
     options->quality.force = options->output.force;

@@ -52,9 +52,8 @@ std::vector<std::string> fields(const std::string& line) {
   return result;
 }
 
-// file -> log_likelihood of the manifest in `folder`.
-std::map<std::string, double> likelihoods(const fs::path& folder) {
-  const fs::path path = folder / "manifest.tsv";
+// file -> log_likelihood of a manifest.
+std::map<std::string, double> likelihoods(const fs::path& path) {
   std::ifstream file(path);
   if (!file)
     throw input_error("there is no " + path.string() +
@@ -74,7 +73,7 @@ std::map<std::string, double> likelihoods(const fs::path& folder) {
     double value = 0;
     const std::string text = *column < words.size() ? words[*column] : "";
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failure != std::errc() || end != text.data() + text.size())
+    if (failure != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
       throw input_error(path.string() + ", line " + std::to_string(number) + ": '" + text +
                         "' is no log-likelihood");
     result[words[0]] = value;
@@ -82,15 +81,16 @@ std::map<std::string, double> likelihoods(const fs::path& folder) {
   return result;
 }
 
-// The files between the two shares, by likelihood.
-std::vector<ClipFile> kept(std::vector<ClipFile> files, const fs::path& folder,
+// The files of a folder, or of a manifest, between the two shares by likelihood.
+std::vector<ClipFile> kept(std::vector<ClipFile> files, const fs::path& path,
                            std::pair<double, double> shares) {
-  const std::map<std::string, double> known = likelihoods(folder);
+  const fs::path manifest = fs::is_directory(path) ? path / "manifest.tsv" : path;
+  const std::map<std::string, double> known = likelihoods(manifest);
   std::vector<double> value(files.size());
   for (size_t i = 0; i < files.size(); ++i) {
     const auto entry = known.find(files[i].name);
     if (entry == known.end())
-      throw input_error(files[i].name + " does not stand in " + (folder / "manifest.tsv").string() +
+      throw input_error(files[i].name + " does not stand in " + manifest.string() +
                         ": its likelihood is not known");
     value[i] = entry->second;
   }
@@ -146,13 +146,20 @@ std::vector<BadFile> embed_files(const std::string& path, const ClipEmbedding& e
 EmbeddingOfClips embed_clips(const std::string& path, const ClipEmbedding& embedding,
                              const EmbedOptions& options) {
   EmbeddingOfClips result;
-  if (EmbeddedClips::is_one(path)) {
+  const bool features = EmbeddedClips::is_one(path);
+  const bool prepared = !features && ClipDataset::is_prepared(path);
+  if (options.keep && (features || prepared))
+    throw usage_error(path + " has no likelihoods by which clips could be kept: give the folder " +
+                      "that audio generate wrote");
+  if (features && options.split)
+    throw usage_error(path + " has features without splits: choose the split when they are saved");
+  if (features) {
     result.clips = EmbeddedClips::open(path);
     return result;
   }
   result.clips.embedding = embedding.description();
   Collector collector(embedding, result.clips, options);
-  if (ClipDataset::is_prepared(path))
+  if (prepared)
     embed_prepared(path, embedding, options, collector);
   else
     result.bad = embed_files(path, embedding, options, collector);

@@ -33,7 +33,8 @@ struct EmbeddingOfClips {
 // `path`: a folder of audio files, one file, a manifest, what `audio prepare` wrote, or a file of
 // features (EmbeddedClips::save), which is taken as it is. Clips are brought to the embedding's
 // rate. Throws Error(kInput) as read_clips() does, for a prepared dataset of another rate, for a
-// split without clips, for `keep` without the manifest.
+// split without clips, for `keep` without the manifest; Error(kUsage) for `keep` of what is neither
+// folder nor manifest, and for a split of features.
 EmbeddingOfClips embed_clips(const std::string& path, const ClipEmbedding& embedding,
                              const EmbedOptions& options = {});
 

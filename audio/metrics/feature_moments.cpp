@@ -85,8 +85,9 @@ double frechet_distance(const FeatureMoments& a, const FeatureMoments& b) {
                             .sqrt()
                             .sum()
                             .item<double>();
-  return (a.mean() - b.mean()).square().sum().item<double>() + of_a.trace().item<double>() +
-         of_b.trace().item<double>() - 2 * shared;
+  const double distance = (a.mean() - b.mean()).square().sum().item<double>() +
+                          of_a.trace().item<double>() + of_b.trace().item<double>() - 2 * shared;
+  return std::max(distance, 0.0);  // below 0 by rounding only
 }
 
 double frechet_distance(const torch::Tensor& a, const torch::Tensor& b) {

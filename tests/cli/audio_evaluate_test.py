@@ -155,6 +155,10 @@ class AudioEvaluate(unittest.TestCase):
         self.assertEqual(first["embedding"], second["embedding"])
         self.assertIn("real.safetensors", self.refuse(2, *words, "--reference", self.made / "real", "--save-features",
                                                       "real.safetensors"))
+        self.assertIn("likelihoods", self.refuse(2, "real.safetensors", *words[1:], "--reference", self.made / "real",
+                                                 "--keep", "0,0.5"))
+        self.assertIn("without splits", self.refuse(2, *words, "--reference", "real.safetensors", "--reference-split",
+                                                    "test"))
         self.assertIn("come from different", self.refuse(
             2, self.made / "near", "--embedding", "logmel", "--rate", "16000", "--reference", "real.safetensors"))
 
@@ -183,7 +187,7 @@ class AudioEvaluate(unittest.TestCase):
         words = ["few", "--reference", self.made / "real", "--embedding", "logmel", "--keep", "0.4,0.95"]
         self.assertIn("manifest.tsv", self.refuse(1, *words))
         order = random.Random(4).sample(names, 10)  # the least likely first
-        rows = [f"{name}\t0\t\t{10 * order.index(name) - 400.5}" for name in names]
+        rows = [f"{name}\t0\t\t{order.index(name) - 400.5}" for name in names]
         manifest = self.folder / "few" / "manifest.tsv"
         manifest.write_text("\n".join(["file\tseed\tclass\tlog_likelihood", *rows]) + "\n")
         kept, _ = self.figures(*words)
@@ -194,8 +198,15 @@ class AudioEvaluate(unittest.TestCase):
         chosen, _ = self.figures("chosen", "--reference", self.made / "real", "--embedding", "logmel")
         self.assertAlmostEqual(chosen["candidates"][0]["frechet"]["value"], kept["candidates"][0]["frechet"]["value"],
                                delta=1e-6 * chosen["candidates"][0]["frechet"]["value"])
-        manifest.write_text(manifest.read_text().replace("-400.5", "likely"))
-        self.assertIn("likely", self.refuse(1, *words))
+        by_manifest, _ = self.figures("few/manifest.tsv", *words[1:])
+        self.assertEqual(kept["candidates"][0]["frechet"], by_manifest["candidates"][0]["frechet"])
+        text = manifest.read_text()
+        for wrong in ("likely", "nan", ""):
+            manifest.write_text(text.replace("-400.5", wrong))
+            message = self.refuse(1, *words)
+            self.assertIn(f"line {names.index(order[0]) + 2}: '{wrong}'", message)
+        manifest.write_text("\n".join(text.splitlines()[:-1]) + "\n")
+        self.assertIn(names[-1], self.refuse(1, *words))
         self.assertIn("--keep", self.refuse(2, *words[:-1], "0.95,0.4"))
 
     # What is refused --------------------------------------------------------------------------------
