@@ -11,7 +11,7 @@ namespace strandwave::apps {
 
 void add_audio(CLI::App& program) {
   CLI::App* audio = program.add_subcommand(
-      "audio", "Raw waveforms: prepare, train, generate, score, finetune, classify, import");
+      "audio", "Raw waveforms: prepare, train, generate, score, finetune, classify, evaluate, import");
   audio->require_subcommand(1);
   add_audio_prepare(*audio);
   add_audio_train(*audio);

@@ -51,6 +51,7 @@ std::unique_ptr<audio::ClipEmbedding> make_embedding(const Options& options, c10
           "logmel needs no weights");
     audio::AudioClassifier classifier = audio::load_audio_classifier(options.model);
     classifier.to(device);
+    if (options.profile == "sashimi") classifier.set_temperature(1);  // the public code has none
     return audio::classifier_embedding(std::move(classifier));
   }
   if (options.embedding == "vggish") {

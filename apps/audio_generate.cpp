@@ -67,6 +67,7 @@ std::vector<uint8_t> prefix_of(const Options& options, const audio::AudioFormat&
 void run(Options options) {
   const c10::Device device = options.common.prepare();
   const audio::LoadedAudioModel loaded = audio::load_audio_model(options.model);
+  audio::require_samples_of_8_bits(loaded, options.model);
   audio::GenerationRequest& request = options.request;
   request.folder = options.output;
   request.class_names = loaded.classes();

@@ -179,6 +179,7 @@ void run(const Options& options) {
     throw usage_error("--raw is for standard input: give - as the only file");
   const c10::Device device = options.common.prepare();
   const audio::LoadedAudioModel loaded = audio::load_audio_model(options.model);
+  audio::require_samples_of_8_bits(loaded, options.model);
   const int64_t label =
       options.label == "none" ? -1 : class_number(loaded.classes(), options.label);
   const SignalGuard signals;

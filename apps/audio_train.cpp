@@ -136,7 +136,10 @@ void test(const Options& options, const TrainingResult& trained,
   const bool held_out = !dataset.clips_of(Split::kTest).empty();
   const std::vector<AudioClip> clips =
       clips_of(dataset, held_out ? Split::kTest : Split::kValidation, options.by_class);
-  if (clips.empty()) return;
+  if (clips.empty()) {
+    warn("no clip is held out: nothing says how good the model is (--validation-fraction)");
+    return;
+  }
   audio::NextSampleTest test;
   test.split = held_out ? "test" : "validation";
   test.scoring.chunk = options.task.window;

@@ -24,12 +24,14 @@ class Collector {
 
   void add(const std::string& name, std::vector<float> samples) {
     to_.names.push_back(name);
+    seconds_ += static_cast<double>(samples.size()) / embedding_.sample_rate();
     clips_.push_back(std::move(samples));
     if (clips_.size() == kGroup) flush();
   }
   void flush() {
     if (clips_.empty()) return;
     embedding_.add(clips_, to_);
+    to_.mean_seconds = seconds_ / static_cast<double>(to_.clips());
     clips_.clear();
     if (options_.progress) options_.progress(counted(to_.clips(), "clip"));
   }
@@ -40,6 +42,7 @@ class Collector {
   EmbeddedClips& to_;
   const EmbedOptions& options_;
   std::vector<std::vector<float>> clips_;
+  double seconds_ = 0;
 };
 
 std::vector<std::string> fields(const std::string& line) {

@@ -38,6 +38,7 @@ class ByClassifier : public ClipEmbedding {
     nlohmann::json result = {{"name", "classifier"},
                              {"sample_rate", classifier_.sample_rate()},
                              {"classifier", classifier_.hash()},
+                             {"temperature", classifier_.temperature()},
                              {"classes", classifier_.labels()}};
     if (const auto accuracy = classifier_.accuracy()) result["accuracy"] = *accuracy;
     return result;
@@ -66,7 +67,7 @@ class ByLogMel : public ClipEmbedding {
     torch::Tensor rows = torch::empty({static_cast<int64_t>(clips.size()), 3 * kBands});
     for (size_t i = 0; i < clips.size(); ++i) {
       Matrix mel = mel_(clips[i]);
-      power_to_db(mel, {.reference = 1, .amin = 1e-10, .top_db = std::nullopt});
+      power_to_db(mel, {.reference = 1, .amin = kFloor, .top_db = std::nullopt});
       summarise(mel, rows.data_ptr<float>() + static_cast<int64_t>(i) * 3 * kBands);
     }
     append(to.features, rows);
@@ -75,6 +76,7 @@ class ByLogMel : public ClipEmbedding {
  private:
   static constexpr int kBands = 32;
   static constexpr int kLowRate = 12000;
+  static constexpr double kFloor = 0.01;  // above what the code of silence decodes to
 
   static SpectrogramConfig config(int sample_rate) {
     SpectrogramConfig config = SpectrogramConfig::of_profile("librosa", sample_rate);
@@ -105,7 +107,8 @@ class ByLogMel : public ClipEmbedding {
 }  // namespace
 
 void EmbeddedClips::save(const std::filesystem::path& path) const {
-  const nlohmann::json about = {{"embedding", embedding}, {"names", names}};
+  const nlohmann::json about = {
+      {"embedding", embedding}, {"names", names}, {"mean_seconds", mean_seconds}};
   NamedTensors tensors = {{"features", features}};
   if (log_probabilities.defined()) tensors.emplace_back("log_probabilities", log_probabilities);
   write_tensors(path, tensors, {{"format", kFormat}, {"clips", about.dump()}});
@@ -123,6 +126,7 @@ EmbeddedClips EmbeddedClips::open(const std::filesystem::path& path) {
     const nlohmann::json about = nlohmann::json::parse(metadata.at("clips"));
     result.embedding = about.at("embedding");
     result.names = about.at("names").get<std::vector<std::string>>();
+    result.mean_seconds = about.at("mean_seconds").get<double>();
   } catch (const std::exception&) {
     throw input_error(path.string() +
                       " is damaged: its description cannot be read; write it again");

@@ -18,6 +18,7 @@ struct EmbeddedClips {
   torch::Tensor features;           // (rows, d) float32; VGGish may have several rows of one clip
   torch::Tensor log_probabilities;  // (clips, classes) float32; undefined without a classifier
   nlohmann::json embedding;         // ClipEmbedding::description() of what made them
+  double mean_seconds = 0;          // of a clip; 0: not known
 
   int64_t clips() const { return static_cast<int64_t>(names.size()); }
   // A safetensors file, complete or absent; open() throws Error(kInput) for another file.
@@ -42,8 +43,8 @@ class ClipEmbedding {
 std::unique_ptr<ClipEmbedding> classifier_embedding(AudioClassifier classifier);
 
 // "logmel": needs no weights. Mel power spectrogram of 32 bands (librosa's profile, window 1,024
-// and hop 256 below 12 kHz, else 2,048 and 512), 10 log10(max(S, 1e-10)); mean and standard
-// deviation of each band over the frames, and mean of |difference to the frame before|: 96 numbers.
+// and hop 256 below 12 kHz, else 2,048 and 512), 10 log10(max(S, 0.01)), so that silence is
+// silence whatever codec wrote it; mean and standard deviation of each band over the frames, and mean of |difference to the frame before|: 96 numbers.
 std::unique_ptr<ClipEmbedding> logmel_embedding(int sample_rate);
 
 // "vggish": 128 numbers of each second at 16 kHz from AudioSet's network (Hershey et al. 2017),

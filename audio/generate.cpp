@@ -120,7 +120,10 @@ fs::path Generation::prepared() const {
   const nlohmann::json former = read_json_file(folder / kSettings);
   const nlohmann::json changes = nlohmann::json::diff(former, wanted);
   if (changes.empty()) return folder;
-  if (!request_.force) {
+  const GeneratedManifest old = GeneratedManifest::read(folder);
+  // A generation that ended before its first clip binds nobody.
+  const bool holds_something = !old.clips().empty() || fs::exists(folder / kUnfinished);
+  if (!request_.force && holds_something) {
     const std::string key = changes[0].at("path").get<std::string>();
     const nlohmann::json::json_pointer pointer(key);
     const auto value = [&](const nlohmann::json& set) {
@@ -131,7 +134,6 @@ fs::path Generation::prepared() const {
                       " is " + value(former) + " there and " + value(wanted) +
                       " now. Choose another folder, or give --force to replace them");
   }
-  const GeneratedManifest old = GeneratedManifest::read(folder);
   for (const auto& [clip, line] : old.clips()) fs::remove(folder / line.file);
   for (const char* name : {kGeneratedManifest, kGeneratedPage, kUnfinished})
     fs::remove(folder / name);

@@ -161,6 +161,23 @@ void require_enough(const NamedClips& set, int64_t d, Caution& caution) {
                   "mostly its bias. Give more clips, or an embedding of fewer numbers");
 }
 
+// The classifier brings clips to one length itself; the log-mel statistics and VGGish's windows
+// hear the silence that pads a clip.
+void require_same_length(const NamedClips& a, const NamedClips& b, Caution& caution) {
+  constexpr double kTolerance = 0.05;
+  const double first = a.clips.mean_seconds, second = b.clips.mean_seconds;
+  if (a.clips.embedding.value("name", "") == "classifier" || first == 0 || second == 0) return;
+  if (std::abs(first - second) <= kTolerance * std::max(first, second)) return;
+  const auto text = [](double seconds) {
+    return std::to_string(std::lround(1000 * seconds)) + " ms";
+  };
+  caution.about(
+      "the clips of " + a.name + " last " + text(first) + " on average, those of " + b.name + " " +
+      text(second) +
+      ": the distance would be that of their silence. Bring both to one length with audio "
+      "prepare --clip-length");
+}
+
 void require_good_classifier(const nlohmann::json& embedding, Caution& caution) {
   if (embedding.value("name", "") != "classifier") return;
   if (!embedding.contains("accuracy"))
@@ -192,6 +209,7 @@ nlohmann::json quality_of(const NamedClips& reference, const std::vector<NamedCl
   require_enough(reference, d, caution);
   for (const NamedClips& candidate : candidates) {
     require_same_embedding(reference, candidate, caution);
+    require_same_length(reference, candidate, caution);
     require_enough(candidate, d, caution);
   }
   nlohmann::json result = {{"embedding", reference.clips.embedding},

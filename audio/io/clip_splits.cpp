@@ -108,9 +108,30 @@ std::function<bool(const std::string&)> matcher(const std::string& text) {
   }
 }
 
+void require_a_match(const ClipFiles& clips, const std::function<bool(const std::string&)>& match,
+                     const std::string& option, const std::string& text) {
+  if (text.empty()) return;
+  const bool any = std::any_of(clips.files.begin(), clips.files.end(),
+                               [&](const ClipFile& file) { return match(file.name); });
+  if (!any)
+    throw usage_error(option + " '" + text + "' matches none of the " +
+                      std::to_string(clips.files.size()) + " files, such as " +
+                      clips.files[0].name);
+}
+
+void require_training(const ClipFiles& clips) {
+  const bool any = std::any_of(clips.files.begin(), clips.files.end(),
+                               [](const ClipFile& file) { return file.split == Split::kTrain; });
+  if (!any) throw usage_error("--validation and --test leave no file to train on: hold out less");
+}
+
 void by_regex(ClipFiles& clips, const ClipFileOptions& options) {
   require_one(options, "regex");
-  by_name(clips, {matcher(options.validation), matcher(options.test)});
+  const auto validation = matcher(options.validation), test = matcher(options.test);
+  require_a_match(clips, validation, "--validation", options.validation);
+  require_a_match(clips, test, "--test", options.test);
+  by_name(clips, {validation, test});
+  require_training(clips);
   clips.split_by = "names: validation '" + options.validation + "', test '" + options.test + "'";
 }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/base/error.h"
 #include "core/checkpoint/checkpoint.h"
 
 namespace strandwave::audio {
@@ -20,6 +21,14 @@ LoadedAudioModel load_audio_model(const std::filesystem::path& path) {
   loaded.hash = files.hash;
   loaded.companions = std::move(files.content.companions);
   return loaded;
+}
+
+void require_samples_of_8_bits(const LoadedAudioModel& loaded, const std::string& path) {
+  constexpr int64_t kValues = 256;
+  if (loaded.model->config().vocab_size == kValues) return;
+  throw usage_error(
+      "the model in " + path + " knows " + std::to_string(loaded.model->config().vocab_size) +
+      " values of a sample; audio files are read and written as " + std::to_string(kValues));
 }
 
 void save_audio_model(const std::filesystem::path& directory, const Sashimi& model,

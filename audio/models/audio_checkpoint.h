@@ -29,6 +29,9 @@ struct LoadedAudioModel {
 // checkpoint). Throws Error(kInput) naming what is missing, damaged, or of another kind.
 LoadedAudioModel load_audio_model(const std::filesystem::path& path);
 
+// Throws Error(kUsage) for a model of other samples than 256 values: no audio file has them.
+void require_samples_of_8_bits(const LoadedAudioModel& loaded, const std::string& path);
+
 void save_audio_model(const std::filesystem::path& directory, const Sashimi& model,
                       const nlohmann::json& state = nlohmann::json::object(),
                       const std::map<std::string, std::string>& companions = {});

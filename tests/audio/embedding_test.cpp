@@ -73,7 +73,7 @@ std::vector<std::vector<double>> plain_logmel(const std::vector<float>& clip, do
             std::max(height, 0.0) * 2 / (high - low) * power[static_cast<size_t>(bin)];
       }
     }
-    for (double& band : bands) band = 10 * std::log10(std::max(band, 1e-10));
+    for (double& band : bands) band = 10 * std::log10(std::max(band, 0.01));
     frames.push_back(bands);
   }
   return frames;

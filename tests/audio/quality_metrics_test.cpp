@@ -265,6 +265,12 @@ TEST(QualityTest, RefusesWhatWouldMislead) {
       std::string::npos,
       refused(real, clips("other", normal(200, 30, 55), "vggish")).find("different embeddings"));
   EXPECT_NE(std::string::npos, refused(real, clips("wide", normal(200, 31, 55))).find("31"));
+  NamedClips longer = clips("longer", normal(200, 30, 57)), shorter = real;
+  longer.clips.mean_seconds = 1;
+  shorter.clips.mean_seconds = 0.5;
+  EXPECT_NE(std::string::npos, refused(shorter, longer).find("last 1000 ms on average"));
+  shorter.clips.mean_seconds = 0.99;
+  EXPECT_EQ("nothing", refused(shorter, longer));
   NamedClips judged = clips("judged", normal(200, 30, 56));
   judged.clips.embedding = {{"name", "classifier"}, {"accuracy", 0.9}};
   EXPECT_NE(std::string::npos, refused(judged, judged).find("90 % of its test clips"));

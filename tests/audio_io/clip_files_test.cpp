@@ -173,6 +173,9 @@ TEST_F(ClipFilesTest, SplitByNames) {
   EXPECT_CONTAINS(refused({.split = SplitBy::kRegex, .validation = "anna", .test = "_3"}),
                   "for validation and for test");
   EXPECT_CONTAINS(refused({.split = SplitBy::kRegex}), "--validation and --test");
+  EXPECT_CONTAINS(refused({.split = SplitBy::kRegex, .validation = "zzz"}), "matches none of the");
+  EXPECT_CONTAINS(refused({.split = SplitBy::kRegex, .validation = "."}),
+                  "leave no file to train on");
   EXPECT_CONTAINS(refused({.validation = "x"}), "go with --split regex");
   const TemporaryFolder lists;
   const std::string validation = lists.write("v.txt", "1_anna_7.wav\r\nother/word.wav\n"),

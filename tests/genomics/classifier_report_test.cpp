@@ -116,7 +116,7 @@ TestReport report_of(const std::vector<int64_t>& lengths, const std::vector<doub
   set.groups = {"strain 1"};
   set.fragments = [](const FixedOptions& how) {
     std::vector<LabelledFragment> list = {fragment("ACGT", 0), fragment("GCGT", 1),
-                                          fragment("GGGG", how.error_rate > 0 ? 0 : 1)};
+                                          fragment("GGGG", how.error_rate.high > 0 ? 0 : 1)};
     list[0].name = "one\ttab";
     list[0].group = 0;
     list[2].overlaps_training = true;
