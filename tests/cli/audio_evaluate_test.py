@@ -136,8 +136,10 @@ class AudioEvaluate(unittest.TestCase):
         self.assertEqual(50, other["ndb"]["bins"])
         self.assertNotEqual(near["is"], other["is"])
         self.assertNotEqual(near["mis"], other["mis"])
-        for name in ("frechet", "kad", "am"):  # of one definition
+        for name in ("frechet", "kad"):  # of one definition, and of features that have no temperature
             self.assertEqual(near[name], other[name])
+        self.assertEqual(1, published["embedding"]["temperature"])
+        self.assertNotEqual(1, found["embedding"]["temperature"])
 
     def test_a_part_of_the_reference(self):
         words = [self.made / "near", "--reference", self.made / "real", "--embedding", "logmel"]
