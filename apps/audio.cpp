@@ -11,7 +11,8 @@ namespace strandwave::apps {
 
 void add_audio(CLI::App& program) {
   CLI::App* audio = program.add_subcommand(
-      "audio", "Raw waveforms: prepare, train, generate, score, finetune, classify, evaluate, import");
+      "audio",
+      "Raw waveforms: prepare, train, generate, score, finetune, classify, evaluate, import");
   audio->require_subcommand(1);
   add_audio_prepare(*audio);
   add_audio_train(*audio);
@@ -29,7 +30,8 @@ std::optional<std::string> audio_report_page(const std::vector<report::RunFiles>
   const auto of_audio = std::count_if(runs.begin(), runs.end(), &audio::is_audio_run);
   if (of_audio == 0) return std::nullopt;
   if (of_audio < static_cast<std::ptrdiff_t>(runs.size()))
-    throw usage_error("some of these runs are of audio and some are not: make a report of each kind");
+    throw usage_error(
+        "some of these runs are of audio and some are not: make a report of each kind");
   return audio::audio_report(runs);
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/audio_clip_options.h"
 #include "apps/commands.h"
 #include "apps/options.h"
 #include "apps/table.h"
@@ -236,11 +237,7 @@ void add_audio_classify(CLI::App& audio) {
       ->capture_default_str();
   command->add_option("--map", options->translation,
                       "File of lines label<TAB>class: what those labels are called here");
-  command
-      ->add_option("--bad-files", options->bad_files,
-                   "Silent, one-sample, non-finite and damaged files: refuse, or skip and list")
-      ->check(CLI::IsMember({"refuse", "skip"}))
-      ->capture_default_str();
+  add_bad_files_option(*command, options->bad_files);
   command->add_flag("--no-PG", options->no_pg, "Leave out the lines that say where it comes from");
   add_common_options(*command, options->common);
   command->callback([options] { run(*options); });

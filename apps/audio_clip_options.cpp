@@ -45,12 +45,7 @@ void add_format_options(CLI::App& command, ClipOptions& options) {
                       "short), slice, error")
           ->check(CLI::IsMember(audio::length_policy_names()))
           ->capture_default_str());
-  options.of_files.push_back(
-      command
-          .add_option("--bad-files", options.bad_files,
-                      "Silent, one-sample, non-finite and damaged files: refuse, or skip and list")
-          ->check(CLI::IsMember({"refuse", "skip"}))
-          ->capture_default_str());
+  options.of_files.push_back(add_bad_files_option(command, options.bad_files));
 }
 
 void add_split_options(CLI::App& command, ClipOptions& options) {
@@ -115,6 +110,14 @@ void print_reading(const nlohmann::json& facts, std::ostream& out) {
 }
 
 }  // namespace
+
+CLI::Option* add_bad_files_option(CLI::App& command, std::string& choice) {
+  return command
+      .add_option("--bad-files", choice,
+                  "Silent, one-sample, non-finite and damaged files: refuse, or skip and list")
+      ->check(CLI::IsMember({"refuse", "skip"}))
+      ->capture_default_str();
+}
 
 void add_clip_options(CLI::App& command, ClipOptions& options) {
   command

@@ -22,6 +22,9 @@ struct ClipOptions {
 // DATA and everything about reading audio files and dividing them.
 void add_clip_options(CLI::App& command, ClipOptions& options);
 
+// --bad-files: refuse or skip.
+CLI::Option* add_bad_files_option(CLI::App& command, std::string& choice);
+
 // "16000" or "1.5s", of which the latter needs the sampling rate. Throws Error(kUsage).
 int64_t clip_samples(const std::string& text, int sample_rate);
 

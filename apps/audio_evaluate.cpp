@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/audio_clip_options.h"
 #include "apps/commands.h"
 #include "apps/options.h"
 #include "apps/table.h"
@@ -307,11 +308,7 @@ void add_audio_evaluate(CLI::App& audio) {
   command->add_option("--save-features", options->save_features,
                       "Write the reference's features to this .safetensors file, to be given as "
                       "--reference later");
-  command
-      ->add_option("--bad-files", options->bad_files,
-                   "Silent, one-sample, non-finite and damaged files: refuse, or skip and list")
-      ->check(CLI::IsMember({"refuse", "skip"}))
-      ->capture_default_str();
+  add_bad_files_option(*command, options->bad_files);
   add_seed_option(*command, options->quality.seed);
   add_figures_options(*command, options->output);
   command->get_option("--force")->description(

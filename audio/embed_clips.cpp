@@ -1,15 +1,16 @@
 #include "audio/embed_clips.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <map>
 #include <numeric>
 
+#include "audio/generated_folder.h"
 #include "audio/io/clip_dataset.h"
 #include "core/base/error.h"
 #include "core/base/progress.h"
+#include "core/base/text_fields.h"
 
 namespace strandwave::audio {
 namespace {
@@ -45,16 +46,6 @@ class Collector {
   double seconds_ = 0;
 };
 
-std::vector<std::string> fields(const std::string& line) {
-  std::vector<std::string> result(1);
-  for (const char c : line)
-    if (c == '\t')
-      result.emplace_back();
-    else
-      result.back() += c;
-  return result;
-}
-
 // file -> log_likelihood of a manifest.
 std::map<std::string, double> likelihoods(const fs::path& path) {
   std::ifstream file(path);
@@ -66,20 +57,19 @@ std::map<std::string, double> likelihoods(const fs::path& path) {
   std::string line;
   for (size_t number = 1; std::getline(file, line); ++number) {
     if (line.empty() || line[0] == '#') continue;
-    const std::vector<std::string> words = fields(line);
+    const std::vector<std::string_view> words = split_fields(line, '\t');
     if (!column) {
       const auto named = std::find(words.begin(), words.end(), "log_likelihood");
       if (named == words.end()) throw input_error(path.string() + " has no column log_likelihood");
       column = static_cast<size_t>(named - words.begin());
       continue;
     }
-    double value = 0;
-    const std::string text = *column < words.size() ? words[*column] : "";
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failure != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
-      throw input_error(path.string() + ", line " + std::to_string(number) + ": '" + text +
-                        "' is no log-likelihood");
-    result[words[0]] = value;
+    const std::string_view text = *column < words.size() ? words[*column] : "";
+    const std::optional<double> value = parse_number<double>(text);
+    if (!value || !std::isfinite(*value))
+      throw input_error(path.string() + ", line " + std::to_string(number) + ": '" +
+                        std::string(text) + "' is no log-likelihood");
+    result[std::string(words[0])] = *value;
   }
   return result;
 }
@@ -87,7 +77,7 @@ std::map<std::string, double> likelihoods(const fs::path& path) {
 // The files of a folder, or of a manifest, between the two shares by likelihood.
 std::vector<ClipFile> kept(std::vector<ClipFile> files, const fs::path& path,
                            std::pair<double, double> shares) {
-  const fs::path manifest = fs::is_directory(path) ? path / "manifest.tsv" : path;
+  const fs::path manifest = fs::is_directory(path) ? path / kGeneratedManifest : path;
   const std::map<std::string, double> known = likelihoods(manifest);
   std::vector<double> value(files.size());
   for (size_t i = 0; i < files.size(); ++i) {

@@ -2,14 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 
 #include "audio/dsp/mel.h"
 #include "core/base/error.h"
-#include "core/base/hash.h"
 #include "core/base/safetensors.h"
 #include "core/checkpoint/tensor_file.h"
-#include "core/checkpoint/torch_file.h"
 
 namespace strandwave::audio {
 namespace {

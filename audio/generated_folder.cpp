@@ -11,6 +11,7 @@
 #include "audio/io/wav_stream.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/text_fields.h"
 
 namespace strandwave::audio {
 namespace {
@@ -21,15 +22,6 @@ std::string number_text(const char* format, double value) {
   char text[64];
   std::snprintf(text, sizeof text, format, value);
   return text;
-}
-
-std::vector<std::string> cells_of(const std::string& line) {
-  std::vector<std::string> cells;
-  size_t start = 0;
-  for (size_t tab; (tab = line.find('\t', start)) != std::string::npos; start = tab + 1)
-    cells.push_back(line.substr(start, tab - start));
-  cells.push_back(line.substr(start));
-  return cells;
 }
 
 // WAV without libsndfile, which a build may lack.
@@ -65,7 +57,8 @@ GeneratedManifest GeneratedManifest::read(const fs::path& folder) {
   for (std::string line; std::getline(text, line);) {
     ++number;
     if (line.empty() || line.starts_with("#") || line.starts_with("file\t")) continue;
-    const std::vector<std::string> cells = cells_of(line);
+    const std::vector<std::string_view> fields = split_fields(line, '\t');
+    const std::vector<std::string> cells(fields.begin(), fields.end());
     char* end = nullptr;
     const int64_t clip = cells.size() == 5 ? std::strtoll(cells[3].c_str(), &end, 10) : -1;
     if (cells.size() != 5 || cells[3].empty() || *end != '\0' || clip < 0)

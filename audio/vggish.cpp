@@ -64,10 +64,11 @@ class ByVggish : public ClipEmbedding {
   }
   void add(const std::vector<std::vector<float>>& clips, EmbeddedClips& to) const override {
     const torch::NoGradGuard no_grad;
-    for (const std::vector<float>& clip : clips) {
-      const torch::Tensor rows = network_->forward(vggish_patches(clip, profile_).unsqueeze(1));
-      to.features = to.features.defined() ? torch::cat({to.features, rows}) : rows;
-    }
+    std::vector<torch::Tensor> rows;
+    if (to.features.defined()) rows.push_back(to.features);
+    for (const std::vector<float>& clip : clips)
+      rows.push_back(network_->forward(vggish_patches(clip, profile_).unsqueeze(1)));
+    to.features = torch::cat(rows);
   }
 
  private:

@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/spelling.h"
+#include "core/base/text_fields.h"
 
 namespace strandwave::audio {
 namespace {
@@ -15,16 +16,10 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kLargestManifest = uint64_t{1} << 28;  // bytes
 
-std::vector<std::string> fields_of(std::string line) {
-  if (!line.empty() && line.back() == '\r') line.pop_back();
-  std::vector<std::string> fields(1);
-  for (const char c : line) {
-    if (c == '\t')
-      fields.emplace_back();
-    else
-      fields.back() += c;
-  }
-  return fields;
+std::vector<std::string> fields_of(std::string_view line) {
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  const std::vector<std::string_view> fields = split_fields(line, '\t');
+  return {fields.begin(), fields.end()};
 }
 
 class ManifestReader {

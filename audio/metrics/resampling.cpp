@@ -8,18 +8,6 @@
 #include "core/base/random.h"
 
 namespace strandwave::audio {
-namespace {
-
-// Linear between order statistics, as numpy's default.
-double quantile(const std::vector<double>& sorted, double share) {
-  const double place = share * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<size_t>(place);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-}
-
-}  // namespace
-
 torch::Tensor index_tensor(const std::vector<int64_t>& rows) {
   return torch::tensor(rows, torch::kInt64);
 }
@@ -57,9 +45,9 @@ Interval95 basic_bootstrap(int64_t n, int64_t m, int resamples, uint64_t seed,
                               index_tensor(drawn_with_replacement(m, seed, 2 * draw + 1))));
     if (progress) progress(i + 1);
   }
-  std::sort(drawn.begin(), drawn.end());
-  result.low = 2 * result.value - quantile(drawn, 0.975);
-  result.high = 2 * result.value - quantile(drawn, 0.025);
+  const torch::Tensor values = torch::tensor(drawn, torch::kFloat64);
+  result.low = 2 * result.value - torch::quantile(values, 0.975).item<double>();
+  result.high = 2 * result.value - torch::quantile(values, 0.025).item<double>();
   return result;
 }
 

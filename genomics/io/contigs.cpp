@@ -5,7 +5,7 @@
 
 #include "core/base/error.h"
 #include "core/base/spelling.h"
-#include "genomics/io/text_fields.h"
+#include "core/base/text_fields.h"
 
 namespace strandwave {
 namespace {

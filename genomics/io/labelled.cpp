@@ -11,11 +11,11 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/text_fields.h"
 #include "genomics/io/byte_reader.h"
 #include "genomics/io/column_table.h"
 #include "genomics/io/labelled_labels.h"
 #include "genomics/io/sequence_reader.h"
-#include "genomics/io/text_fields.h"
 #include "genomics/io/tokenizer.h"
 
 namespace strandwave {

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "core/base/error.h"
+#include "core/base/text_fields.h"
 #include "genomics/io/read_writer.h"
-#include "genomics/io/text_fields.h"
 
 namespace strandwave {
 namespace {

@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/text_fields.h"
 #include "genomics/io/byte_reader.h"
 #include "genomics/io/sequence_source.h"
-#include "genomics/io/text_fields.h"
 #include "genomics/io/tokenizer.h"
 
 namespace strandwave {

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "core/base/error.h"
-#include "genomics/io/text_fields.h"
+#include "core/base/text_fields.h"
 
 namespace strandwave {
 

@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/text_fields.h"
 #include "genomics/io/byte_reader.h"
-#include "genomics/io/text_fields.h"
 
 namespace strandwave {
 namespace {

@@ -16,7 +16,8 @@ namespace strandwave {
 namespace {
 
 using ::strandwave::testing::cpu_device;
-using ::strandwave::testing::cuda_device;
+using ::strandwave::testing::device_of;
+using ::strandwave::testing::devices;
 using ::strandwave::testing::expect_error;
 using ::strandwave::testing::RandomTensors;
 using ::strandwave::testing::relatively_close;
@@ -99,12 +100,6 @@ void expect_close(const Results& ours, const Results& exact, at::ScalarType type
 
 void expect_equal_bits(const Results& a, const Results& b) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << kNames[i];
-}
-
-std::vector<c10::DeviceType> devices() { return {at::kCPU, at::kCUDA}; }
-
-at::Device device_of(c10::DeviceType type) {
-  return type == at::kCPU ? cpu_device() : cuda_device();
 }
 
 class SsmKernelCauchyCases : public ::testing::TestWithParam<std::tuple<c10::DeviceType, Case>> {};

@@ -17,7 +17,8 @@ namespace strandwave {
 namespace {
 
 using ::strandwave::testing::cpu_device;
-using ::strandwave::testing::cuda_device;
+using ::strandwave::testing::device_of;
+using ::strandwave::testing::devices;
 using ::strandwave::testing::expect_error;
 using ::strandwave::testing::max_error;
 using ::strandwave::testing::RandomTensors;
@@ -120,12 +121,6 @@ void expect_equal_bits(const Results& a, const Results& b) {
 
 double tolerance_of(const Inputs& in) {
   return in.delta_A.scalar_type() == at::kComplexDouble ? 1e-12 : 1e-6;
-}
-
-std::vector<c10::DeviceType> devices() { return {at::kCPU, at::kCUDA}; }
-
-at::Device device_of(c10::DeviceType type) {
-  return type == at::kCPU ? cpu_device() : cuda_device();
 }
 
 class SsmKernelVandermondeCases

@@ -25,6 +25,12 @@ namespace strandwave::testing {
 inline at::Device cpu_device() { return at::Device(at::kCPU); }
 inline at::Device cuda_device() { return at::Device(at::kCUDA, 0); }
 
+// For tests whose parameter is the kind of device.
+inline std::vector<c10::DeviceType> devices() { return {at::kCPU, at::kCUDA}; }
+inline at::Device device_of(c10::DeviceType type) {
+  return type == at::kCPU ? cpu_device() : cuda_device();
+}
+
 // For the names of parametrised tests.
 inline std::string dtype_name(at::ScalarType type) {
   switch (type) {

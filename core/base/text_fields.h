@@ -1,4 +1,4 @@
-// Small helpers for text formats. Used by the readers of this folder.
+// Small helpers for text formats.
 #pragma once
 
 #include <charconv>
